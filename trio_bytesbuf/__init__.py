@@ -1,0 +1,34 @@
+"""Byte sequences for trio programs: pooled, cut and joined without copying, sent vectored.
+
+How to read this package: four rooms, in the order in which bytes pass through them.
+
+    seq    what a byte sequence is: views, readers, builders
+    mem    where its memory lives: the pool
+    io     how it moves: sources, sinks, sockets, the relay
+    wire   what it means: framing, codecs, typed channels
+
+`testing` is for tests of programs that use the library. Each room imports only from those
+before it; `tests/test_house.py` holds us to that. The names below are the everyday ones; the rooms
+have the others.
+"""
+
+from ._errors import BadMemory as BadMemory
+from ._errors import BufferFull as BufferFull
+from ._errors import BytesBufError as BytesBufError
+from ._errors import MemoryInUse as MemoryInUse
+from ._errors import NotEnoughBytes as NotEnoughBytes
+from ._errors import Released as Released
+from ._errors import UnexpectedEof as UnexpectedEof
+from .io import Read as Read
+from .io import SocketStream as SocketStream
+from .io import Write as Write
+from .io import open_tcp_stream as open_tcp_stream
+from .io import open_unix_socket as open_unix_socket
+from .io import relay as relay
+from .io import serve_tcp as serve_tcp
+from .io import serve_unix as serve_unix
+from .mem import GlobalPool as GlobalPool
+from .mem import default_memory as default_memory
+from .seq import BytesBuf as BytesBuf
+from .seq import BytesReader as BytesReader
+from .seq import BytesView as BytesView

@@ -1,0 +1,95 @@
+"""The errors this package defines: few, typed, under one base.
+
+What trio has a word for is raised as trio's own: `trio.BusyResourceError`,
+`trio.ClosedResourceError`, `trio.BrokenResourceError`, `trio.EndOfChannel`.
+A wrong type is `TypeError` and a senseless number is `ValueError`, as everywhere in Python.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+
+class BytesBufError(Exception):
+    """Base of every error this package defines."""
+
+
+@attrs.define(eq=False, slots=False)
+class NotEnoughBytes(BytesBufError, ValueError):
+    """More bytes were asked for than are there. Nothing was taken."""
+
+    requested: int
+    """How many bytes the call needed."""
+
+    available: int
+    """How many there are."""
+
+    def __str__(self) -> str:
+        return f"{self.requested} bytes were requested, {self.available} are available"
+
+
+@attrs.define(eq=False, slots=False)
+class BufferFull(BytesBufError, BufferError):
+    """More bytes were put than there is room for. Nothing was put; `reserve` makes room."""
+
+    requested: int
+    """How many bytes of room the call needed."""
+
+    available: int
+    """How many there are."""
+
+    def __str__(self) -> str:
+        return (
+            f"room for {self.requested} bytes was requested, "
+            f"{self.available} are available; reserve() more first"
+        )
+
+
+@attrs.define(eq=False, slots=False)
+class MemoryInUse(BytesBufError, BufferError):
+    """Memory that was lent for writing can still be written by whoever it was lent to."""
+
+    why: str
+    """What is still held, and what to do about it."""
+
+    def __str__(self) -> str:
+        return self.why
+
+
+@attrs.define(eq=False, slots=False)
+class Released(BytesBufError, ValueError):
+    """A value was used after its `release()`."""
+
+    what: str
+    """The kind of value, for example ``"BytesView"``."""
+
+    def __str__(self) -> str:
+        return f"this {self.what} was released"
+
+
+@attrs.define(eq=False, slots=False)
+class BadMemory(BytesBufError):
+    """A memory provider broke its promise. Nothing was written to what it gave."""
+
+    provider: str
+    """The provider, as its `repr` has it."""
+
+    complaint: str
+    """What it did."""
+
+    def __str__(self) -> str:
+        return f"{self.provider} {self.complaint}"
+
+
+@attrs.define(eq=False, slots=False)
+class UnexpectedEof(BytesBufError, EOFError):
+    """The stream ended in the middle of something. What had arrived is still readable."""
+
+    wanted: int
+    """How many bytes the call needed."""
+
+    arrived: int
+    """How many had arrived."""
+
+    def __str__(self) -> str:
+        return f"wanted {self.wanted} bytes, the stream ended after {self.arrived}"

@@ -1,0 +1,21 @@
+"""Bytes in motion: sources and sinks of views, sockets, listeners, the relay.
+
+How to read this room: `_abc` (what a source and a sink are), `_side` (one task for each half),
+`_vectored` (what one send is given), `_receive_size` (what one receive asks for), `_socket`,
+`_listen` (listening and connecting), `_relay`.
+"""
+
+from ._abc import Read as Read
+from ._abc import Views as Views
+from ._abc import Write as Write
+from ._listen import SocketListener as SocketListener
+from ._listen import UnixListener as UnixListener
+from ._listen import open_tcp_listeners as open_tcp_listeners
+from ._listen import open_tcp_stream as open_tcp_stream
+from ._listen import open_unix_listener as open_unix_listener
+from ._listen import open_unix_socket as open_unix_socket
+from ._listen import serve_tcp as serve_tcp
+from ._listen import serve_unix as serve_unix
+from ._relay import relay as relay
+from ._socket import SocketStream as SocketStream
+from ._socket import SocketStreamStatistics as SocketStreamStatistics

@@ -1,0 +1,213 @@
+"""Listening and connecting: trio's functions, with our streams."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket as stdlib_socket
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from ._socket import SocketStream
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from typing import NoReturn
+
+    from ..seq import Memory
+
+BACKLOG = 65_535
+"""As many waiting connections as the system allows, which caps the number; trio asks the same."""
+
+
+class SocketListener(trio.abc.Listener[SocketStream]):
+    """A listening socket whose connections are `SocketStream`s.
+
+    Args:
+      listener: trio's own.
+      memory: for the streams; the process's pool if not given.
+    """
+
+    def __init__(self, listener: trio.SocketListener, *, memory: Memory | None = None) -> None:
+        self._listener = listener
+        self._memory = memory
+
+    @property
+    def socket(self) -> trio.socket.SocketType:
+        """The trio socket underneath."""
+        return self._listener.socket
+
+    async def accept(self) -> SocketStream:
+        """Wait for a connection; as `trio.SocketListener.accept`. Cancellation: atomic."""
+        return SocketStream(await self._listener.accept(), memory=self._memory)
+
+    async def aclose(self) -> None:
+        """Close the listening socket. Cancellation: it is closed all the same."""
+        await self._listener.aclose()
+
+
+class UnixListener(SocketListener):
+    """A listening Unix socket, which takes its file away when it is closed."""
+
+    def __init__(
+        self, listener: trio.SocketListener, path: Path, *, memory: Memory | None = None
+    ) -> None:
+        super().__init__(listener, memory=memory)
+        self._path = path
+        self._file_id = _file_id(path)
+
+    async def aclose(self) -> None:
+        """Close the socket and remove its file, unless another file has taken its place."""
+        if self._file_id is not None and _file_id(self._path) == self._file_id:
+            self._path.unlink(missing_ok=True)
+        self._file_id = None
+        await super().aclose()
+
+
+def _file_id(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.lstat()
+    except FileNotFoundError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+async def open_tcp_stream(
+    host: str | bytes, port: int, *, memory: Memory | None = None, **options: Any
+) -> SocketStream:
+    """Connect by TCP; `trio.open_tcp_stream`, whose other options it takes, with our stream.
+
+    Raises:
+      OSError: no connection could be made; the message names host and port.
+
+    Cancellation: atomic.
+    """
+    return SocketStream(await trio.open_tcp_stream(host, port, **options), memory=memory)
+
+
+async def open_unix_socket(
+    path: str | bytes | os.PathLike[str], *, memory: Memory | None = None
+) -> SocketStream:
+    """Connect to the Unix socket at `path`; `trio.open_unix_socket` with our stream.
+
+    Raises:
+      OSError: no connection could be made.
+
+    Cancellation: atomic.
+    """
+    return SocketStream(await trio.open_unix_socket(os.fspath(path)), memory=memory)
+
+
+async def open_tcp_listeners(
+    port: int,
+    *,
+    host: str | bytes | None = None,
+    backlog: int | None = None,
+    memory: Memory | None = None,
+) -> list[SocketListener]:
+    """Listen for TCP connections; as `trio.open_tcp_listeners`.
+
+    Raises:
+      OSError: the address is in use, or not ours; the message names it.
+
+    Cancellation: atomic.
+    """
+    try:
+        listeners = await trio.open_tcp_listeners(port, host=host, backlog=backlog)
+    except OSError as exc:
+        where = f"{_text(host) if host else '*'}:{port}"
+        raise OSError(exc.errno, f"cannot listen on {where}: {exc.strerror or exc}") from exc
+    return [SocketListener(listener, memory=memory) for listener in listeners]
+
+
+async def open_unix_listener(
+    path: str | os.PathLike[str],
+    *,
+    backlog: int | None = None,
+    memory: Memory | None = None,
+) -> UnixListener:
+    """Listen for connections on a Unix socket at `path`, whose file goes when the listener does.
+
+    A socket file that a program left behind when it died is replaced; one that somebody listens
+    on is not.
+
+    Raises:
+      OSError: something is at `path` already, or it cannot be made; the message names it.
+
+    Cancellation: atomic.
+    """
+    await trio.lowlevel.checkpoint()
+    place = Path(path)
+    socket = trio.socket.socket(trio.socket.AF_UNIX, trio.socket.SOCK_STREAM)
+    try:
+        try:
+            await socket.bind(os.fspath(path))
+        except OSError as exc:
+            if exc.errno != errno.EADDRINUSE or not _is_left_behind(place):
+                raise
+            place.unlink()  # noqa: ASYNC240  # as quick as the bind() beside it
+            await socket.bind(os.fspath(path))
+        socket.listen(BACKLOG if backlog is None else backlog)
+    except OSError as exc:
+        socket.close()
+        raise OSError(exc.errno, f"cannot listen on {place}: {exc.strerror or exc}") from exc
+    except BaseException:
+        socket.close()
+        raise
+    return UnixListener(trio.SocketListener(socket), place, memory=memory)
+
+
+def _is_left_behind(path: Path) -> bool:
+    """Say whether `path` is a socket that nobody listens on."""
+    if not stat.S_ISSOCK(path.lstat().st_mode):
+        return False
+    with stdlib_socket.socket(stdlib_socket.AF_UNIX, stdlib_socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        return probe.connect_ex(os.fspath(path)) == errno.ECONNREFUSED
+
+
+def _text(host: str | bytes) -> str:
+    return host.decode() if isinstance(host, bytes) else host
+
+
+async def serve_tcp(
+    handler: Callable[[SocketStream], Awaitable[object]],
+    port: int,
+    *,
+    host: str | bytes | None = None,
+    backlog: int | None = None,
+    memory: Memory | None = None,
+    handler_nursery: trio.Nursery | None = None,
+    task_status: trio.TaskStatus[list[SocketListener]] = trio.TASK_STATUS_IGNORED,
+) -> NoReturn:
+    """Run `handler(stream)` for each TCP connection; `trio.serve_tcp` with our streams.
+
+    Raises:
+      OSError: the address is in use, or not ours.
+      Whatever `handler` raises, which ends the server; see `trio.serve_listeners`.
+
+    Cancellation: stops listening and cancels the handlers.
+    """
+    listeners = await open_tcp_listeners(port, host=host, backlog=backlog, memory=memory)
+    await trio.serve_listeners(
+        handler, listeners, handler_nursery=handler_nursery, task_status=task_status
+    )
+
+
+async def serve_unix(
+    handler: Callable[[SocketStream], Awaitable[object]],
+    path: str | os.PathLike[str],
+    *,
+    backlog: int | None = None,
+    memory: Memory | None = None,
+    handler_nursery: trio.Nursery | None = None,
+    task_status: trio.TaskStatus[list[UnixListener]] = trio.TASK_STATUS_IGNORED,
+) -> NoReturn:
+    """Run `handler(stream)` for each connection to a Unix socket at `path`; else as `serve_tcp`."""
+    listener = await open_unix_listener(path, backlog=backlog, memory=memory)
+    await trio.serve_listeners(
+        handler, [listener], handler_nursery=handler_nursery, task_status=task_status
+    )

@@ -1,0 +1,41 @@
+"""How much to ask for: more when the last receive was full, less when the last two were small."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import attrs
+
+SIZES: Final = (16_384, 65_536, 262_144)
+"""What a stream asks for, in steps. The first costs no pooled block; the others are sizes of pooled
+blocks. Over 256 KiB nothing is gained (`bench/receive.py`): a receive then leaves the cache."""
+
+SMALL_RECEIVES: Final = 2
+"""After so many receives in a row that would have fitted the step below, the size goes down."""
+
+
+@attrs.define(eq=False)
+class ReceiveSize:
+    """The size of the next receive, for one stream."""
+
+    nbytes: int = SIZES[0]
+    _step: int = attrs.field(init=False, default=0)
+    _small: int = attrs.field(init=False, default=0)
+
+    def received(self, nbytes: int, asked: int) -> None:
+        """Learn from a receive that got `nbytes` of the `asked` bytes there was room for."""
+        if nbytes >= self.nbytes:
+            self._small = 0
+            if self._step < len(SIZES) - 1:
+                self._go(self._step + 1)
+        elif nbytes == asked or not self._step or nbytes > SIZES[self._step - 1]:
+            self._small = 0
+        else:
+            self._small += 1
+            if self._small == SMALL_RECEIVES:
+                self._small = 0
+                self._go(self._step - 1)
+
+    def _go(self, step: int) -> None:
+        self._step = step
+        self.nbytes = SIZES[step]

@@ -1,0 +1,88 @@
+"""What one system call is given when many pieces are to be sent.
+
+Law 1. The bytes of a plan are those of the pieces, in order; at each moment `buffers()` is a
+       prefix of what is left.
+Law 2. No call is given an empty buffer, or more than `IOV_MAX` of them.
+Law 3. At most `JOIN_AT_MOST_NBYTES` are copied at a time, and only pieces below
+       `JOIN_BELOW_NBYTES`: a call is given an array of buffers, and each of them costs it
+       more than copying a small one does.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+import attrs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+POSIX_IOV_MAX: Final = 16
+"""What POSIX promises where the system does not say."""
+
+IOV_MAX: Final[int] = os.sysconf("SC_IOV_MAX") if hasattr(os, "sysconf") else POSIX_IOV_MAX
+"""How many buffers the system takes in one call."""
+
+JOIN_BELOW_NBYTES: Final = 4096
+"""Pieces below this are joined with their neighbours. `bench/join_or_gather.py` measures it."""
+
+JOIN_AT_MOST_NBYTES: Final = 65_536
+"""How much is joined into one buffer: a long row of small pieces is sent in steps."""
+
+
+@attrs.define(eq=False)
+class SendPlan:
+    """The pieces that are still to be sent, small neighbours joined."""
+
+    _left: deque[bytes | memoryview]
+    joined_nbytes: int = 0
+    """How many bytes were copied to join them."""
+
+    @classmethod
+    def of(cls, pieces: Iterable[memoryview]) -> SendPlan:
+        """Make a plan for sending `pieces`; none of them is empty."""
+        plan = cls(deque())
+        row: list[memoryview] = []
+        row_nbytes = 0
+        for piece in pieces:
+            if piece.nbytes >= JOIN_BELOW_NBYTES:
+                plan._add(row)
+                plan._left.append(piece)
+                row, row_nbytes = [], 0
+                continue
+            if row_nbytes + piece.nbytes > JOIN_AT_MOST_NBYTES:
+                plan._add(row)
+                row, row_nbytes = [], 0
+            row.append(piece)
+            row_nbytes += piece.nbytes
+        plan._add(row)
+        return plan
+
+    def _add(self, row: list[memoryview]) -> None:
+        if len(row) > 1:
+            joined = b"".join(row)
+            self.joined_nbytes += len(joined)
+            self._left.append(joined)
+        else:
+            self._left.extend(row)
+
+    def __bool__(self) -> bool:
+        return bool(self._left)
+
+    def buffers(self) -> list[bytes | memoryview]:
+        """Return the buffers for the next call."""
+        return list(itertools.islice(self._left, IOV_MAX))
+
+    def advance(self, nbytes: int) -> None:
+        """Drop what was sent: the first `nbytes` bytes, which need not end where a buffer does."""
+        left = self._left
+        while nbytes:
+            first = left[0]
+            if nbytes < len(first):
+                left[0] = memoryview(first)[nbytes:]
+                return
+            nbytes -= len(first)
+            left.popleft()

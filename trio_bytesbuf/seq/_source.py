@@ -1,0 +1,60 @@
+"""Where blocks come from, as far as a builder needs to know: one method, and a default."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Protocol, cast
+
+from .._errors import BadMemory
+from ._block import Block
+
+
+class BlockSource(Protocol):
+    """Anything that hands out blocks; every `Memory` is one."""
+
+    def blocks(self, nbytes: int, /) -> Iterable[Block]:
+        """Return blocks that nobody else refers to, of at least `nbytes` bytes in all."""
+        ...  # a protocol has no body
+
+
+_default: list[BlockSource] = []
+
+
+def default_source() -> BlockSource:
+    """Return where blocks come from when a call does not say; `_memory` sets the first."""
+    return _default[0]
+
+
+def set_default_source(source: BlockSource) -> None:
+    """Let blocks come from `source` when a call does not say."""
+    _default[:] = [source]
+
+
+def own_blocks(source: BlockSource, nbytes: int) -> tuple[list[Block], int]:
+    """Ask `source` for blocks, become their owner, and return them with their room.
+
+    Raises:
+      BadMemory: `source` gave fewer bytes than it was asked for, something that is
+        not a block, or a block that has an owner already.
+    """
+    blocks = list(source.blocks(nbytes))
+    room = take_ownership(blocks, source)
+    if room < nbytes:
+        raise BadMemory(repr(source), f"was asked for {nbytes} bytes and gave {room}")
+    return blocks, room
+
+
+def take_ownership(blocks: Sequence[object], giver: object) -> int:
+    """Mark every block as owned, or raise BadMemory and mark none; return their room."""
+    room = 0
+    for taken, block in enumerate(blocks):
+        if not isinstance(block, Block) or block._has_owner:
+            for mine in blocks[:taken]:
+                cast("Block", mine)._has_owner = False
+            complaint = "a block that has an owner already"
+            if not isinstance(block, Block):
+                complaint = f"a {type(block).__name__} where a Block is wanted"
+            raise BadMemory(repr(giver), f"gave {complaint}")
+        block._has_owner = True
+        room += block._stop - block._start
+    return room

@@ -1,0 +1,533 @@
+"""`BytesView`, the value: bytes that never change, in any number of pieces.
+
+Law 1. A view never changes: not its bytes, not its length, not its pieces. (`release` is the
+       one exception; it takes the view out of use for good.)
+Law 2. `_nbytes` is the sum of the pieces, and no piece is empty: `check_view` looks.
+Law 3. The memoryviews in `_pieces` are shared by every view cut from this one. They are
+       never handed to a caller, who could `release()` them under the others: callers
+       get slices of their own.
+Law 4. Two views are equal when their bytes are, however they are cut, and equal to the same
+       `bytes`; equal values have equal hashes, or no hash at all (memory that may change).
+Law 5. `_origins` is None, or one entry for each piece: None, or what `Origin` has to say.
+
+Views are made for every receive, so they are attrs classes without the cost of frozen ones
+(2.5 times that of a plain one): no method sets an attribute after construction.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Iterable, Iterator
+from pickle import PickleBuffer
+from types import TracebackType
+from typing import TYPE_CHECKING, Final, NoReturn, Self, SupportsIndex, TypeAlias, overload
+
+import attrs
+
+from .._errors import NotEnoughBytes, Released
+from . import _pieces
+from ._block import Origin
+from ._flat import count_of, flat
+from ._guard import MemoryGuard
+from ._source import own_blocks
+
+if TYPE_CHECKING:
+    from ._flat import Buffer
+    from ._pieces import Pieces
+    from ._source import BlockSource
+
+    Sub: TypeAlias = "BytesView" | Buffer | int
+
+_new_object = object.__new__
+
+FOREIGN: Final = Origin(may_change=True)
+"""The origin of pieces over memory that the library did not make."""
+
+REPR_NBYTES: Final = 64
+"""How many bytes a `repr` shows: a line of a terminal, picked by eye."""
+
+WRITABLE_BUFFER: Final = 1
+"""`inspect.BufferFlags.WRITABLE`, which 3.11 does not have."""
+
+
+@attrs.define(eq=False, init=False, repr=False)
+class BytesView:
+    """An immutable sequence of bytes that shares memory with others instead of copying it.
+
+    Behaves like a read-only `bytes`: `len`, indexing, slicing, `in`, iteration, `==`, `hash`,
+    `+`, `find`, `split`, `decode`, ... Cutting, joining and passing it on copy nothing. It may lie
+    in several pieces; only `pieces`, `first_piece` and the cost of things tell.
+
+    Args:
+      data: the bytes. They are not copied. A view over memory that somebody else can
+        write to (a bytearray, an array) shows what is written, and has no hash.
+
+    Raises:
+      TypeError: `data` exports no buffer, or its memory has gaps.
+
+    Cost: making one from `bytes` about 0.3 µs, cutting a view of one piece about five
+    times a memoryview's own slice; a view of n pieces takes time proportional to n.
+
+    Example:
+      >>> greeting = BytesView(b"Hello, ") + BytesView(b"world!")
+      >>> greeting[7:12] == b"world", len(greeting.pieces)
+      (True, 2)
+
+    `release()`, or `with`, drops what the view refers to; using it afterwards raises `Released`.
+    Idea: bytesbuf's `BytesView`; its cursor is a type of its own here, `BytesReader`.
+    """
+
+    _pieces: Pieces
+    _nbytes: int
+    _origins: tuple[Origin | None, ...] | None
+
+    def __init__(self, data: Buffer = b"") -> None:
+        if type(data) is BytesView:
+            self._pieces, self._nbytes, self._origins = data._pieces, data._nbytes, data._origins
+            return
+        piece = flat(data)
+        self._nbytes = piece.nbytes
+        self._pieces = (piece.toreadonly(),) if piece.nbytes else ()
+        self._origins = None if type(piece.obj) is bytes or not piece.nbytes else (FOREIGN,)
+
+    @classmethod
+    def from_views(cls, views: Iterable[BytesView]) -> BytesView:
+        """Return the bytes of `views`, one after the other, without copying them.
+
+        Raises:
+          TypeError: one of them is not a `BytesView`.
+
+        Cost: proportional to the number of pieces.
+
+        Example:
+          >>> BytesView.from_views([BytesView(b"GET "), BytesView(b"/")]) == b"GET /"
+          True
+        """
+        views = list(views)
+        for view in views:
+            if not isinstance(view, BytesView):
+                raise TypeError(f"from_views joins BytesViews, not {type(view).__name__}")
+        pieces = tuple(itertools.chain.from_iterable(view._pieces for view in views))
+        origins = None
+        if any(view._origins for view in views):
+            origins = tuple(
+                itertools.chain.from_iterable(
+                    view._origins or (None,) * len(view._pieces) for view in views
+                )
+            )
+        return make_view(pieces, sum(view._nbytes for view in views), origins)
+
+    @classmethod
+    def copied_from_slice(cls, data: Buffer, memory: BlockSource | None = None) -> BytesView:
+        """Copy `data` into memory of our own; nobody can change the view afterwards.
+
+        Args:
+          data: any contiguous buffer.
+          memory: where the copy lives; plain `bytes` if not given.
+
+        Raises:
+          TypeError: `data` exports no buffer, or its memory has gaps.
+          BadMemory: `memory` gave less than it was asked for.
+
+        Cost: one copy.
+        """
+        if memory is None:
+            return cls(bytes(flat(data)))
+        source = flat(data)
+        pieces, origins = [], []
+        at = 0
+        for block in own_blocks(memory, source.nbytes)[0]:
+            nbytes = min(len(block), source.nbytes - at)
+            if not nbytes:
+                break
+            block._memory[block._end : block._end + nbytes] = source[at : at + nbytes]
+            block._end += nbytes
+            pieces.append(block._show(nbytes))
+            origins.append(block._origin)
+            at += nbytes
+        return make_view(tuple(pieces), at, said(origins))
+
+    # How long it is and what it is made of
+
+    def __len__(self) -> int:
+        return self._nbytes
+
+    @property
+    def pieces(self) -> Pieces:
+        """The bytes as read-only memoryviews, none of them empty; releasing them is harmless."""
+        return tuple(piece[:] for piece in self._pieces)
+
+    @property
+    def first_piece(self) -> memoryview:
+        """The first of `pieces`, or an empty memoryview."""
+        return self._pieces[0][:] if self._pieces else memoryview(b"")
+
+    @property
+    def metas(self) -> tuple[object, ...]:
+        """What each piece's memory provider says of it, or None: as many as there are pieces."""
+        if self._origins is None:
+            return (None,) * len(self._pieces)
+        return tuple(None if origin is None else origin.meta for origin in self._origins)
+
+    @property
+    def first_piece_meta(self) -> object:
+        """The first of `metas`, or None if the view is empty."""
+        return next(iter(self.metas), None)
+
+    @property
+    def retained_nbytes(self) -> int:
+        """How many bytes of memory cannot be used again while this view is alive.
+
+        Blocks count whole, each once, so a small view of a large block shows its price here;
+        `compact` is the cure.
+        """
+        exporters = {id(piece.obj): piece.obj for piece in self._pieces}
+        return sum(memoryview(exporter).nbytes for exporter in exporters.values())
+
+    def to_bytes(self) -> bytes:
+        """Return a copy of the bytes. Cost: one copy."""
+        return b"".join(self._pieces)
+
+    __bytes__ = to_bytes
+
+    def contiguous(self) -> memoryview:
+        """Return the bytes as one read-only memoryview: the way into C code.
+
+        Cost: nothing for a view of one piece, else one copy of all bytes.
+        """
+        if len(self._pieces) == 1:
+            return self._pieces[0][:]
+        return memoryview(self.to_bytes())
+
+    def compact(self) -> BytesView:
+        """Return an equal view that retains its own length of memory and no more.
+
+        Cost: one copy.
+        """
+        return BytesView(self.to_bytes())
+
+    def extend_lifetime(self) -> MemoryGuard:
+        """Return a guard that keeps the memory alive when this view is gone."""
+        return MemoryGuard((*self._pieces, *(self._origins or ())))
+
+    # Taking out of use
+
+    def release(self) -> None:
+        """Drop the memory; using the view afterwards raises `Released`. Twice is harmless.
+
+        Views cut from this one, and memoryviews taken from it, go on working.
+        """
+        with contextlib.suppress(AttributeError):
+            del self._pieces, self._nbytes, self._origins
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.release()
+
+    if not TYPE_CHECKING:  # a type checker would take this for permission to use any name
+
+        def __getattr__(self, name: str) -> NoReturn:
+            # Only reached for names that are missing: a slot that `release` emptied, or a typo.
+            if name in ("_pieces", "_nbytes", "_origins"):
+                raise Released("BytesView")
+            raise AttributeError(f"'BytesView' object has no attribute {name!r}")
+
+    # Cutting and joining
+
+    @overload
+    def __getitem__(self, index: SupportsIndex, /) -> int: ...
+
+    @overload
+    def __getitem__(self, index: slice, /) -> BytesView: ...
+
+    def __getitem__(self, index: SupportsIndex | slice, /) -> int | BytesView:
+        """Return a byte, or the bytes of a slice; a slice with a step other than 1 is copied."""
+        pieces = self._pieces
+        if isinstance(index, slice):
+            if index.step is not None and index.step != 1:
+                return BytesView(self.to_bytes()[index])
+            if len(pieces) == 1:
+                piece = pieces[0][index]
+                nbytes = piece.nbytes
+                return make_view((piece,), nbytes, self._origins) if nbytes else make_view((), 0)
+            start, stop, _ = index.indices(self._nbytes)
+            return self._cut(start, stop) if start < stop else make_view((), 0)
+        at = index.__index__()
+        if at < 0:
+            at += self._nbytes
+        if at >= 0:
+            for piece in pieces:
+                nbytes = piece.nbytes
+                if at < nbytes:
+                    return piece[at]
+                at -= nbytes
+        raise IndexError(f"byte {index} of a view of {self._nbytes} bytes")
+
+    def _cut(self, start: int, stop: int) -> BytesView:
+        indices, pieces = zip(*_pieces.cut(self._pieces, start, stop), strict=True)
+        origins = self._origins
+        if origins is not None:
+            origins = said(origins[index] for index in indices)
+        return make_view(pieces, stop - start, origins)
+
+    def range(self, start: SupportsIndex, stop: SupportsIndex) -> BytesView:
+        """Return the bytes from `start` up to `stop`; unlike a slice, never fewer.
+
+        Raises:
+          NotEnoughBytes: the view ends before `stop`.
+          TypeError, ValueError: an offset is no integer, is negative, or `start` is over `stop`.
+
+        Cost: no copy; proportional to the number of pieces.
+        """
+        view = self.try_range(start, stop)
+        if view is None:
+            raise NotEnoughBytes(requested=stop.__index__(), available=self._nbytes)
+        return view
+
+    def try_range(self, start: SupportsIndex, stop: SupportsIndex) -> BytesView | None:
+        """Like `range`, but None when the view ends before `stop`."""
+        first, last = count_of(start, "start"), count_of(stop, "stop")
+        if first > last:
+            raise ValueError(f"start {first} is beyond stop {last}")
+        return self[first:last] if last <= self._nbytes else None
+
+    def concat(self, other: BytesView | Buffer) -> BytesView:
+        """Return the bytes of this view and then those of `other`, without copying either.
+
+        Raises:
+          TypeError: `other` is no view and no buffer.
+        """
+        if not isinstance(other, BytesView):
+            other = BytesView(other)
+        if not other._nbytes:
+            return self[:]
+        return BytesView.from_views((self, other)) if self._nbytes else other[:]
+
+    def __add__(self, other: BytesView | Buffer) -> BytesView:
+        if isinstance(other, str):
+            return NotImplemented
+        try:
+            return self.concat(other)
+        except TypeError:
+            return NotImplemented
+
+    def __radd__(self, other: Buffer) -> BytesView:
+        if isinstance(other, str):
+            return NotImplemented
+        try:
+            return BytesView(other).concat(self)
+        except TypeError:
+            return NotImplemented
+
+    # Comparing
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, BytesView):
+            if self._nbytes != other._nbytes:
+                return False
+            return self._pieces is other._pieces or _pieces.equal(self._pieces, other._pieces)
+        if isinstance(other, (bytes, bytearray, memoryview)):
+            view = memoryview(other)
+            if view.nbytes != self._nbytes or view.ndim != 1 or view.format != "B":
+                return NotImplemented if isinstance(other, memoryview) else False
+            if not view.c_contiguous:
+                view = memoryview(view.tobytes())
+            return not self._nbytes or _pieces.equal(self._pieces, (view,))
+        return NotImplemented
+
+    def __hash__(self) -> int:
+        if self._origins and any(origin and origin.may_change for origin in self._origins):
+            raise TypeError(
+                "unhashable: this view shows memory that may change; take compact() of it first"
+            )
+        return hash(self.to_bytes())
+
+    # Looking for things
+
+    def __iter__(self) -> Iterator[int]:
+        return itertools.chain.from_iterable(self._pieces)
+
+    def __contains__(self, sub: object) -> bool:
+        return self.find(sub) >= 0  # type: ignore[arg-type]  # find refuses what is no buffer
+
+    def find(self, sub: Sub, start: int | None = None, stop: int | None = None) -> int:
+        """Return the lowest offset at which `sub` begins, or -1.
+
+        Args:
+          sub: a buffer, a view, or one byte as an int.
+          start, stop: look only there; as in a slice.
+
+        Cost: proportional to the bytes looked at; copies 64 KiB at a time.
+        """
+        first, last, _ = slice(start, stop).indices(self._nbytes)
+        return _pieces.find(self._pieces, _sub_of(sub), first, last)
+
+    def rfind(self, sub: Sub, start: int | None = None, stop: int | None = None) -> int:
+        """Return the highest offset at which `sub` begins, or -1; like `find` otherwise."""
+        first, last, _ = slice(start, stop).indices(self._nbytes)
+        return _pieces.rfind(self._pieces, _sub_of(sub), first, last)
+
+    def index(self, sub: Sub, start: int | None = None, stop: int | None = None) -> int:
+        """Like `find`, but raises ValueError where `find` says -1."""
+        at = self.find(sub, start, stop)
+        if at < 0:
+            raise ValueError("subsection not found")
+        return at
+
+    def count(self, sub: Sub, start: int | None = None, stop: int | None = None) -> int:
+        """Count the places where `sub` is, not overlapping; for an empty one as `bytes` does."""
+        sought = _sub_of(sub)
+        first, last, _ = slice(start, stop).indices(self._nbytes)
+        if not sought:
+            return max(0, last - first + 1)
+        found = 0
+        while (at := _pieces.find(self._pieces, sought, first, last)) >= 0:
+            found += 1
+            first = at + len(sought)
+        return found
+
+    def startswith(self, prefix: Buffer | tuple[Buffer, ...]) -> bool:
+        """Say whether the view begins with `prefix`, or with one of several."""
+        if isinstance(prefix, tuple):
+            return any(map(self.startswith, prefix))
+        nbytes = len(prefix) if isinstance(prefix, BytesView) else flat(prefix).nbytes
+        return self[:nbytes] == BytesView(prefix)
+
+    def endswith(self, suffix: Buffer | tuple[Buffer, ...]) -> bool:
+        """Say whether the view ends with `suffix`, or with one of several."""
+        if isinstance(suffix, tuple):
+            return any(map(self.endswith, suffix))
+        nbytes = len(suffix) if isinstance(suffix, BytesView) else flat(suffix).nbytes
+        return nbytes <= self._nbytes and self[self._nbytes - nbytes :] == BytesView(suffix)
+
+    def partition(self, sep: Buffer) -> tuple[BytesView, BytesView, BytesView]:
+        """Cut at the first `sep`: what is before it, itself, what is after it; copies nothing.
+
+        Raises:
+          ValueError: `sep` is empty.
+        """
+        nbytes = len(_separator_of(sep))
+        at = self.find(sep)
+        if at < 0:
+            return self[:], make_view((), 0), make_view((), 0)
+        return self[:at], self[at : at + nbytes], self[at + nbytes :]
+
+    def split(self, sep: Buffer, maxsplit: int = -1) -> list[BytesView]:
+        """Cut at every `sep`, at most `maxsplit` times if that is not negative; copies nothing.
+
+        Raises:
+          ValueError: `sep` is empty.
+
+        Cost: for a view of n pieces cut k times, proportional to n times k.
+        """
+        sought = _separator_of(sep)
+        parts: list[BytesView] = []
+        start = 0
+        while maxsplit < 0 or len(parts) < maxsplit:
+            at = _pieces.find(self._pieces, sought, start, self._nbytes)
+            if at < 0:
+                break
+            parts.append(self[start:at])
+            start = at + len(sought)
+        parts.append(self[start:])
+        return parts
+
+    # Turning into something else
+
+    def hex(self, sep: str | bytes | None = None, bytes_per_sep: int = 1) -> str:
+        """Return the bytes as hexadecimal digits; as `bytes.hex`."""
+        data = self.to_bytes()
+        return data.hex() if sep is None else data.hex(sep, bytes_per_sep)
+
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        """Return the text that the bytes spell; as `bytes.decode`, across pieces too."""
+        return str(self.contiguous(), encoding, errors) if self._nbytes else ""
+
+    def __repr__(self) -> str:
+        try:
+            shown = self[:REPR_NBYTES].to_bytes()
+        except Released:
+            return "<BytesView, released>"
+        dots = "..." if self._nbytes > REPR_NBYTES else ""
+        if len(self._pieces) < 2 and not dots:
+            return f"BytesView({shown!r})"
+        return f"<BytesView {shown!r}{dots}, {self._nbytes} bytes in {len(self._pieces)} pieces>"
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[object, ...]:
+        """Pickle each piece as a buffer of its own: with protocol 5, out of band, uncopied."""
+        if protocol.__index__() < 5:
+            return BytesView, (self.to_bytes(),)
+        return _unpickled, tuple(map(PickleBuffer, self._pieces))
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
+
+    def __buffer__(self, flags: int) -> memoryview:
+        """Lend the memory of a view of one piece to C code; CPython asks this from 3.12 on.
+
+        Raises:
+          BufferError: the view has several pieces, or somebody wants to write.
+        """
+        if flags & WRITABLE_BUFFER:
+            raise BufferError("a BytesView cannot be written to")
+        if len(self._pieces) > 1:
+            raise BufferError(
+                f"this BytesView lies in {len(self._pieces)} pieces; take contiguous() of it"
+            )
+        return self.first_piece
+
+
+def make_view(
+    pieces: Pieces, nbytes: int, origins: tuple[Origin | None, ...] | None = None
+) -> BytesView:
+    """Make a view of pieces that obey the laws; nothing is looked at, so this is quick."""
+    view: BytesView = _new_object(BytesView)
+    view._pieces = pieces
+    view._nbytes = nbytes
+    view._origins = origins
+    return view
+
+
+def said(origins: Iterable[Origin | None]) -> tuple[Origin | None, ...] | None:
+    """Return origins as a view keeps them: None if none of them says anything (Law 5)."""
+    origins = tuple(origins)
+    return origins if any(origins) else None
+
+
+def _unpickled(*buffers: Buffer) -> BytesView:
+    """Make a view of what came out of a pickle; whoever unpickles owns the buffers."""
+    pieces = tuple(flat(buffer).toreadonly() for buffer in buffers)
+    return make_view(pieces, sum(piece.nbytes for piece in pieces))
+
+
+def _sub_of(sub: Sub) -> bytes:
+    if isinstance(sub, BytesView):
+        return sub.to_bytes()
+    if isinstance(sub, int):
+        return bytes((sub,))
+    return bytes(flat(sub))
+
+
+def _separator_of(sep: Buffer) -> bytes:
+    separator = _sub_of(sep)
+    if not separator:
+        raise ValueError("empty separator")
+    return separator
+
+
+def check_view(view: BytesView) -> None:
+    """Raise AssertionError if a law of this file is broken."""
+    _pieces.check_pieces(view._pieces, view._nbytes)
+    assert view._origins is None or len(view._origins) == len(view._pieces), "Law 5"
+    assert view._origins is None or any(view._origins), "origins that say nothing"

@@ -1,0 +1,32 @@
+"""`check_laws`: whether an object of this library still obeys the laws at the head of its file."""
+
+from __future__ import annotations
+
+from ..mem import GlobalPool
+from ..mem._pool import check_pool
+from ..seq import BytesBuf, BytesReader, BytesView
+from ..seq._buf import check_buf
+from ..seq._reader import check_reader
+from ..seq._view import check_view
+
+
+def check_laws(thing: BytesView | BytesReader | BytesBuf | GlobalPool) -> None:
+    """Raise AssertionError, with the law's words, if `thing` breaks a law of its kind.
+
+    For tests, after each step. Cost: a look at each piece or block.
+
+    Raises:
+      AssertionError: a law is broken, which is a bug in this library.
+      TypeError: there are no laws for this kind of thing.
+    """
+    match thing:
+        case BytesView():
+            check_view(thing)
+        case BytesReader():
+            check_reader(thing)
+        case BytesBuf():
+            check_buf(thing)
+        case GlobalPool():
+            check_pool(thing)
+        case _:
+            raise TypeError(f"there are no laws for a {type(thing).__name__}")

@@ -1,0 +1,1 @@
+"""What bytes mean: framing, codecs, typed channels. Empty so far."""

@@ -43,6 +43,7 @@ from __future__ import annotations
 import abc
 import struct
 import sys
+from operator import index
 from typing import Final, cast
 
 '''
@@ -133,7 +134,8 @@ class PutNumbers(abc.ABC):
     """Appending numbers to a byte sequence.
 
     Every method raises `BufferFull` if there is no room for the number, and OverflowError or
-    `struct.error` if the number does not fit its format; in both cases nothing was put.
+    `struct.error` if the number does not fit its format, TypeError or `struct.error` if
+    it is none at all; each time nothing was put.
     """
 
     __slots__ = ()
@@ -150,7 +152,7 @@ class PutNumbers(abc.ABC):
         if code in ORDERS:
             signed = suffix.startswith("i")
             arguments = f"{nbytes}, {big_order(code)}, signed={signed}"
-            lines.append(f"        self.put_slice(value.to_bytes({arguments}))\n")
+            lines.append(f"        self.put_slice(index(value).to_bytes({arguments}))\n")
         else:
             lines.append(f"        self.put_slice(_{suffix.upper()}.pack(value))\n")
     return "".join(lines)

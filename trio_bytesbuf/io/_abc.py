@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import abc
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
 
 import attrs
 import trio
 
-from ..seq import BytesBuf
+from ..seq import BytesBuf, BytesView
 
 if TYPE_CHECKING:
     from typing import SupportsIndex
 
-    from ..seq import BytesView
+NOTHING: Final = BytesView()
+"""Put before the wait: a builder that refuses bytes does so while they are still in the stream."""
 
 
 class Read(trio.abc.AsyncResource):
@@ -64,18 +65,20 @@ class Read(trio.abc.AsyncResource):
           How many bytes were appended; 0 if, and only if, the stream has ended.
 
         Raises:
-          As `receive_view`.
+          As `receive_view`, and `MemoryInUse` if a slice of a window of `buf` is still alive.
 
         Cancellation: atomic. Nothing was appended and no byte is lost.
 
         Cost: no copy; `buf` gets views of the memory they were received into.
         """
+        buf.put_view(NOTHING)
         view = await self.receive_view(nbytes)
         buf.put_view(view)
         return len(view)
 
     async def read_more_into(self, buf: BytesBuf) -> int:
         """Wait until there are bytes and append what is at hand; else as `read_at_most_into`."""
+        buf.put_view(NOTHING)
         view = await self.receive_view()
         buf.put_view(view)
         return len(view)

@@ -18,17 +18,24 @@ SMALL_RECEIVES: Final = 2
 class ReceiveSize:
     """The size of the next receive, for one stream."""
 
-    nbytes: int = SIZES[0]
+    _sizes: tuple[int, ...]
+    nbytes: int
     _step: int = attrs.field(init=False, default=0)
     _small: int = attrs.field(init=False, default=0)
+
+    @classmethod
+    def up_to(cls, cap_nbytes: int) -> ReceiveSize:
+        """Begin with little; never ask for more than `cap_nbytes`."""
+        sizes = (*(size for size in SIZES if size < cap_nbytes), cap_nbytes)
+        return cls(sizes, sizes[0])
 
     def received(self, nbytes: int, asked: int) -> None:
         """Learn from a receive that got `nbytes` of the `asked` bytes there was room for."""
         if nbytes >= self.nbytes:
             self._small = 0
-            if self._step < len(SIZES) - 1:
+            if self._step < len(self._sizes) - 1:
                 self._go(self._step + 1)
-        elif nbytes == asked or not self._step or nbytes > SIZES[self._step - 1]:
+        elif nbytes == asked or not self._step or nbytes > self._sizes[self._step - 1]:
             self._small = 0
         else:
             self._small += 1
@@ -38,4 +45,4 @@ class ReceiveSize:
 
     def _go(self, step: int) -> None:
         self._step = step
-        self.nbytes = SIZES[step]
+        self.nbytes = self._sizes[step]

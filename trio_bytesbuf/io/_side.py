@@ -18,12 +18,16 @@ class Side:
     doing: str
     """What a task that is inside is doing, for the error's text."""
 
-    _taken: bool = attrs.field(init=False, default=False)
+    taken: bool = attrs.field(init=False, default=False)
+    """Whether a task is inside. Receiving sets it false without `with`, which costs 1 µs more."""
 
-    def __enter__(self) -> None:
-        if self._taken:
+    def enter(self) -> None:
+        """Go in, or raise `trio.BusyResourceError`."""
+        if self.taken:
             raise trio.BusyResourceError(f"another task is already {self.doing}")
-        self._taken = True
+        self.taken = True
+
+    __enter__ = enter
 
     def __exit__(
         self,
@@ -31,4 +35,4 @@ class Side:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._taken = False
+        self.taken = False

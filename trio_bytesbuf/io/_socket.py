@@ -8,8 +8,10 @@ Law 1. A waiting stream holds no memory. A receive is tried without blocking, in
        that is leased for that try; if nothing is there, the lease is over before the wait.
 Law 2. A receive that got little is copied out of its block (`Memory.is_worth_keeping`); a
        stream that last got little leases no block but has the kernel fill plain `bytes`.
-Law 3. What arrived is returned before any error is raised: an error that a receive meets
-       behind bytes is kept for the next call, and a broken stream stays broken.
+Law 3. What arrived is returned before any error is raised, and a broken stream stays broken. The
+       system tells of a reset once, to whichever half asks first, and pretends a clean end from
+       then on; so what either half is told is kept, as number and text: the exception itself
+       would hold its frames, and they a block.
 Law 4. One call takes what is at hand in several reads, up to `DRAIN_NBYTES`, for one checkpoint.
        Every call is a checkpoint, whatever its path.
 
@@ -29,28 +31,29 @@ import trio
 from trio.lowlevel import cancel_shielded_checkpoint, checkpoint, checkpoint_if_cancelled
 
 from ..seq import BytesView, default_memory
-from ..seq._flat import flat
-from ..seq._source import own_blocks
-from ..seq._view import make_view, said
+from ..seq._flat import count_of, flat
+from ..seq._view import make_view
 from ._abc import Read, Write
-from ._receive_size import ReceiveSize
+from ._receive_size import SIZES, ReceiveSize
 from ._side import Side
-from ._vectored import IOV_MAX, SendPlan
+from ._vectored import SendPlan
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from types import TracebackType
     from typing import SupportsIndex
 
     from ..seq import Memory
-    from ..seq._block import Origin
     from ..seq._flat import Buffer
+    from ..seq._pieces import Pieces
 
 DRAIN_NBYTES: Final = 262_144
 """How much one call takes at the most if it is not told: some 50 µs of work, after which it is
 another task's turn."""
 
-CAN_READ_IN_PLACE: Final = hasattr(os, "readv") and hasattr(os, "writev")
+PLAIN_RECEIVE_NBYTES: Final = 65_536
+"""What `receive_some` asks for at most if it is not told, as trio's does. The allocator maps and
+unmaps a larger `bytes` each time: 8 µs for a receive of 100 bytes."""
+
+CAN_READ_IN_PLACE = hasattr(os, "readv") and hasattr(os, "writev")
 """Whether the system has the calls that fill and send several buffers at once; Windows has not."""
 
 
@@ -89,10 +92,12 @@ class SocketStream(Read, Write, trio.abc.HalfCloseableStream):
       socket: a connected trio socket of type SOCK_STREAM, or a `trio.SocketStream`, whose
         socket is then used by both; close either.
       memory: where received bytes go; the process's pool if not given.
+      max_receive_nbytes: the most bytes that one system call asks for, at least 1. Small receives
+        ask for less anyway; a program with very many busy connections may want less.
 
     Raises:
-      TypeError: `socket` is neither.
-      ValueError: it is not of type SOCK_STREAM.
+      TypeError: `socket` is neither, or `max_receive_nbytes` is no integer.
+      ValueError: it is not of type SOCK_STREAM, or `max_receive_nbytes` is below 1.
 
     Example:
       >>> async def main():
@@ -111,6 +116,7 @@ class SocketStream(Read, Write, trio.abc.HalfCloseableStream):
         socket: trio.socket.SocketType | trio.SocketStream,
         *,
         memory: Memory | None = None,
+        max_receive_nbytes: SupportsIndex = SIZES[-1],
     ) -> None:
         # trio's own stream sets the socket's options and does what is not about speed.
         self._stream = (
@@ -118,10 +124,14 @@ class SocketStream(Read, Write, trio.abc.HalfCloseableStream):
         )
         self._socket = self._stream.socket
         self._memory = default_memory() if memory is None else memory
+        # Up to this size a receive would not stay in this memory anyway (Law 2).
+        self._plain_nbytes = max(
+            (size for size in SIZES if not self._memory.is_worth_keeping(size, size)), default=0
+        )
         self._receiving = Side("receiving from this stream")
         self._sending = Side("sending on this stream")
-        self._receive_size = ReceiveSize()
-        self._receive_failure: OSError | None = None
+        self._receive_size = ReceiveSize.up_to(_limit_of(max_receive_nbytes, "max_receive_nbytes"))
+        self._failure: tuple[object, ...] | None = None
         self._received_nbytes = self._receive_calls = 0
         self._sent_nbytes = self._send_calls = 0
         self._copied_nbytes = 0
@@ -167,11 +177,12 @@ class SocketStream(Read, Write, trio.abc.HalfCloseableStream):
 
         Cost: one checkpoint; no copy, or one of at most 64 KiB where that saves memory.
         """
-        limit = _limit_of(max_bytes, DRAIN_NBYTES)
-        with self._receiving:
-            await checkpoint_if_cancelled()
+        limit = DRAIN_NBYTES if max_bytes is None else _limit_of(max_bytes, "max_bytes")
+        self._receiving.enter()
+        try:
             if not CAN_READ_IN_PLACE:
                 return await self._receive_through_trio(limit)
+            await checkpoint_if_cancelled()
             view = self._receive_now(limit)
             if view is not None:
                 await cancel_shielded_checkpoint()
@@ -179,82 +190,74 @@ class SocketStream(Read, Write, trio.abc.HalfCloseableStream):
             while view is None:
                 await trio.lowlevel.wait_readable(self._socket)
                 view = self._receive_now(limit)
-            return view
+        except OSError as exc:
+            await cancel_shielded_checkpoint()
+            raise self._in_trios_words(exc) from exc
+        finally:
+            self._receiving.taken = False
+        return view
 
     def _receive_now(self, limit: int) -> BytesView | None:
         """Return what is at hand, at most `limit` bytes, or None if that is nothing yet."""
-        pieces: list[memoryview] = []
-        origins: list[Origin | None] = []
-        total = 0
+        fd = self._socket.fileno()
         size = self._receive_size
-        with _socket_errors:
-            if self._receive_failure is not None:
-                raise self._receive_failure
-            fd = self._socket.fileno()
-            while total < limit:
-                asked = min(size.nbytes, limit - total)
-                try:
-                    nbytes = self._read_into(fd, asked, pieces, origins)
-                except BlockingIOError:
-                    break
-                except OSError as exc:
-                    if exc.errno not in CLOSED_ERRNOS:
-                        self._receive_failure = exc
-                    if total:
-                        break
-                    raise
-                total += nbytes
-                self._receive_calls += 1
-                self._received_nbytes += nbytes
-                if not nbytes:
-                    return make_view(tuple(pieces), total, said(origins))
-                size.received(nbytes, asked)
-                if nbytes < asked:
-                    break
-        return make_view(tuple(pieces), total, said(origins)) if total else None
-
-    def _read_into(
-        self, fd: int, asked: int, pieces: list[memoryview], origins: list[Origin | None]
-    ) -> int:
-        """Read once, at most `asked` bytes; add what was read, and return how much that was."""
-        memory = self._memory
-        if not memory.is_worth_keeping(asked, asked):
-            data = os.read(fd, asked)
-            if data:
-                pieces.append(memoryview(data))
-                origins.append(None)
-            return len(data)
-        blocks, room = own_blocks(memory, asked)
-        windows = [block._memory[block._start : block._stop] for block in blocks[:IOV_MAX]]
-        if room > asked and len(blocks) <= IOV_MAX:
-            windows[-1] = windows[-1][: asked - room]
-        nbytes = os.readv(fd, windows)
-        del windows
-        parts: list[memoryview] = []
-        left = nbytes
-        for block in blocks:
-            if not left:
+        views: list[BytesView] = []
+        left = limit
+        while left:
+            asked = min(size.nbytes, left)
+            try:
+                received = self._read(fd, asked)
+            except BlockingIOError:
                 break
-            step = min(left, len(block))
-            block._end += step
-            parts.append(block._show(step))
-            origins.append(block._origin)
-            left -= step
-        if nbytes and not memory.is_worth_keeping(nbytes, room):
-            self._copied_nbytes += nbytes
-            origins[len(pieces) :] = (None,)
-            parts = [memoryview(b"".join(parts))]
-        pieces += parts
-        return nbytes
+            except Exception as exc:
+                if not views:
+                    raise
+                if isinstance(exc, OSError):
+                    self._in_trios_words(exc)
+                break  # Law 3. What a memory has to complain of, it will say again.
+            nbytes = received._nbytes
+            self._receive_calls += 1
+            self._received_nbytes += nbytes
+            size.received(nbytes, asked)
+            views.append(received)
+            if nbytes < asked:
+                break
+            left -= nbytes
+        if len(views) > 1:
+            return BytesView.from_views(views)
+        view = views[0] if views else None
+        if not view and self._failure is not None:
+            raise OSError(*self._failure)
+        return view
+
+    def _read(self, fd: int, asked: int) -> BytesView:
+        """Read once, at most `asked` bytes."""
+        if asked <= self._plain_nbytes:
+            data = os.read(fd, asked)
+            return make_view((memoryview(data),), len(data)) if data else make_view((), 0)
+        window, origin = self._memory.lease(asked)
+        room = window.nbytes
+        nbytes = os.readv(fd, (window if room <= asked else window[:asked],))
+        if not nbytes:
+            return make_view((), 0)
+        piece = window[:nbytes].toreadonly()
+        if self._memory.is_worth_keeping(nbytes, room):
+            return make_view((piece,), nbytes, None if origin is None else (origin,))
+        self._copied_nbytes += nbytes
+        return make_view((memoryview(piece.tobytes()),), nbytes)
 
     async def _receive_through_trio(self, limit: int) -> BytesView:
-        """Receive where the system cannot fill buffers in place; the half checkpoint is done."""
-        with _socket_errors:
-            data = await self._socket.recv(min(limit, self._receive_size.nbytes))
+        """Receive where the system cannot fill buffers in place."""
+        return BytesView(await self._receive_bytes(min(limit, self._receive_size.nbytes)))
+
+    async def _receive_bytes(self, asked: int) -> bytes:
+        data = await self._socket.recv(asked)
+        if not data and self._failure is not None:
+            raise OSError(*self._failure)
         self._receive_calls += 1
         self._received_nbytes += len(data)
-        self._receive_size.received(len(data), limit)
-        return BytesView(data)
+        self._receive_size.received(len(data), asked)
+        return data
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """Wait until there are bytes and return them as `bytes`; trio's own method.
@@ -264,18 +267,14 @@ class SocketStream(Read, Write, trio.abc.HalfCloseableStream):
 
         Cancellation: atomic.
         """
-        limit = _limit_of(max_bytes, self._receive_size.nbytes)
+        limit = min(self._receive_size.nbytes, PLAIN_RECEIVE_NBYTES)
+        if max_bytes is not None:
+            limit = _limit_of(max_bytes, "max_bytes")
         with self._receiving:
-            if self._receive_failure is not None:
-                await checkpoint()
-            with _socket_errors:
-                if self._receive_failure is not None:
-                    raise self._receive_failure
-                data = await self._socket.recv(limit)
-        self._receive_calls += 1
-        self._received_nbytes += len(data)
-        self._receive_size.received(len(data), limit)
-        return data
+            try:
+                return await self._receive_bytes(limit)
+            except OSError as exc:
+                raise self._in_trios_words(exc) from exc
 
     # Sending
 
@@ -295,44 +294,52 @@ class SocketStream(Read, Write, trio.abc.HalfCloseableStream):
         if not isinstance(view, BytesView):
             raise TypeError(f"write_view sends a BytesView, not {type(view).__name__}")
         with self._sending:
-            await self._send(view._pieces)
+            await self._send(view._pieces, view._nbytes)
 
     async def send_all(self, data: Buffer) -> None:
         """Send all of `data`; trio's own method. As `write_view` otherwise."""
         source = flat(data)
         try:
             with self._sending:
-                await self._send((source,) if source.nbytes else ())
+                await self._send((source,) if source.nbytes else (), source.nbytes)
         finally:
             if source is not data:
                 source.release()
 
-    async def _send(self, pieces: Iterable[memoryview]) -> None:
+    async def _send(self, pieces: Pieces, nbytes: int) -> None:
         if self._socket.did_shutdown_SHUT_WR:
+            await checkpoint()
             raise trio.ClosedResourceError("the end of this stream was announced by send_eof")
         await checkpoint_if_cancelled()
-        plan = SendPlan.of(pieces)
+        plan = SendPlan.of(pieces, nbytes)
         self._copied_nbytes += plan.joined_nbytes
-        with _socket_errors:
+        try:
             while True:
                 fd = self._socket.fileno()
                 if fd == -1:
-                    raise trio.ClosedResourceError("this stream was closed")
+                    raise OSError(errno.EBADF, os.strerror(errno.EBADF))  # noqa: TRY301
                 if not plan:
                     break
                 if not CAN_READ_IN_PLACE:
-                    nbytes = await self._socket.send(plan.buffers()[0])
+                    # Released by `with`, because trio's frames may live on in a cycle.
+                    with memoryview(plan.buffers()[0]) as first:
+                        sent = await self._socket.send(first)
                 else:
                     try:
-                        nbytes = os.writev(fd, plan.buffers())
+                        sent = os.writev(fd, plan.buffers())
                     except BlockingIOError:
                         await trio.lowlevel.wait_writable(self._socket)
                         continue
                 self._send_calls += 1
-                self._sent_nbytes += nbytes
-                plan.advance(nbytes)
+                self._sent_nbytes += sent
+                plan.advance(sent)
                 if plan:
                     await checkpoint()
+        except OSError as exc:
+            await cancel_shielded_checkpoint()
+            raise self._in_trios_words(exc) from exc
+        finally:
+            del plan  # an error that is looked at holds this frame, but not the caller's memory
         await cancel_shielded_checkpoint()
 
     async def wait_send_all_might_not_block(self) -> None:
@@ -358,6 +365,14 @@ class SocketStream(Read, Write, trio.abc.HalfCloseableStream):
             await self._stream.send_eof()
 
     # The socket
+
+    def _in_trios_words(self, exc: OSError) -> trio.ClosedResourceError | trio.BrokenResourceError:
+        """Return what trio calls an error that the system reported, and keep it (Law 3)."""
+        if exc.errno in CLOSED_ERRNOS:
+            return trio.ClosedResourceError("this stream was closed")
+        if exc.errno != errno.EPIPE:  # which speaks of the sending half alone
+            self._failure = exc.args
+        return trio.BrokenResourceError(f"the connection is broken: {exc}")
 
     async def aclose(self) -> None:
         """Close the socket; tasks that wait for it get `trio.ClosedResourceError`.
@@ -391,33 +406,8 @@ CLOSED_ERRNOS: Final = {errno.EBADF, errno.ENOTSOCK}
 """What the system says of a descriptor that is not open any more, on Unix and on Windows."""
 
 
-class _SocketErrors:
-    """Says in trio's words what the system said of a socket. (A generator would cost 1 µs more.)"""
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if isinstance(exc, OSError):
-            if exc.errno in CLOSED_ERRNOS:
-                raise trio.ClosedResourceError("this stream was closed") from None
-            raise trio.BrokenResourceError(f"the connection is broken: {exc}") from exc
-
-
-_socket_errors: Final = _SocketErrors()
-
-
-def _limit_of(max_bytes: SupportsIndex | None, otherwise: int) -> int:
-    if max_bytes is None:
-        return otherwise
-    limit = max_bytes.__index__() if hasattr(max_bytes, "__index__") else None
-    if limit is None:
-        raise TypeError(f"max_bytes must be an integer, not {type(max_bytes).__name__}")
-    if limit < 1:
-        raise ValueError(f"max_bytes must be at least 1, not {limit}")
+def _limit_of(value: SupportsIndex, name: str) -> int:
+    limit = count_of(value, name)
+    if not limit:
+        raise ValueError(f"{name} must be at least 1, not 0")
     return limit

@@ -3,9 +3,9 @@
 Law 1. The bytes of a plan are those of the pieces, in order; at each moment `buffers()` is a
        prefix of what is left.
 Law 2. No call is given an empty buffer, or more than `IOV_MAX` of them.
-Law 3. At most `JOIN_AT_MOST_NBYTES` are copied at a time, and only pieces below
-       `JOIN_BELOW_NBYTES`: a call is given an array of buffers, and each of them costs it
-       more than copying a small one does.
+Law 3. What is copied, to join small pieces, is at most `JOIN_ALL_NBYTES` if that is everything,
+       else only pieces below `JOIN_BELOW_NBYTES`. Each buffer costs a call more than copying
+       a small one does, and each piece costs Python a step of a loop.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from ..seq._pieces import Pieces
 
 POSIX_IOV_MAX: Final = 16
 """What POSIX promises where the system does not say."""
@@ -26,11 +26,13 @@ POSIX_IOV_MAX: Final = 16
 IOV_MAX: Final[int] = os.sysconf("SC_IOV_MAX") if hasattr(os, "sysconf") else POSIX_IOV_MAX
 """How many buffers the system takes in one call."""
 
-JOIN_BELOW_NBYTES: Final = 4096
-"""Pieces below this are joined with their neighbours. `bench/join_or_gather.py` measures it."""
+JOIN_ALL_NBYTES: Final = 16_384
+"""Up to so many bytes in all, everything is joined: then no other way is quicker, whatever the
+sizes of the pieces (`bench/join_or_gather.py`)."""
 
-JOIN_AT_MOST_NBYTES: Final = 65_536
-"""How much is joined into one buffer: a long row of small pieces is sent in steps."""
+JOIN_BELOW_NBYTES: Final = 1024
+"""In longer sends, pieces below this are joined with their neighbours: over a socket pair gathering
+is quicker from 0.9 to 1.2 KiB on (`bench/join_or_gather.py`)."""
 
 
 @attrs.define(eq=False)
@@ -42,8 +44,12 @@ class SendPlan:
     """How many bytes were copied to join them."""
 
     @classmethod
-    def of(cls, pieces: Iterable[memoryview]) -> SendPlan:
-        """Make a plan for sending `pieces`; none of them is empty."""
+    def of(cls, pieces: Pieces, nbytes: int) -> SendPlan:
+        """Make a plan for sending `pieces`, `nbytes` bytes in all; none of them is empty."""
+        if len(pieces) < 2:
+            return cls(deque(pieces))
+        if nbytes <= JOIN_ALL_NBYTES:
+            return cls(deque((b"".join(pieces),)), nbytes)
         plan = cls(deque())
         row: list[memoryview] = []
         row_nbytes = 0
@@ -53,11 +59,11 @@ class SendPlan:
                 plan._left.append(piece)
                 row, row_nbytes = [], 0
                 continue
-            if row_nbytes + piece.nbytes > JOIN_AT_MOST_NBYTES:
-                plan._add(row)
-                row, row_nbytes = [], 0
             row.append(piece)
             row_nbytes += piece.nbytes
+            if row_nbytes >= JOIN_ALL_NBYTES:  # a long row of small pieces is joined in steps
+                plan._add(row)
+                row, row_nbytes = [], 0
         plan._add(row)
         return plan
 

@@ -89,6 +89,15 @@ class GlobalPool(Memory):
         blocks.extend(self.blocks(rest))
         return blocks
 
+    def lease(self, nbytes: int, /) -> tuple[memoryview, None]:
+        """Return memory for one receive: a block of a pooled size, or a plain one for little."""
+        if nbytes <= UNPOOLED_NBYTES:
+            return memoryview(bytearray(nbytes)), None
+        for shelf in self._shelves:
+            if nbytes <= shelf.block_nbytes:
+                break
+        return memoryview(shelf.lease()), None
+
     def is_worth_keeping(self, filled_nbytes: int, capacity_nbytes: int, /) -> bool:
         """No for little, and for blocks that are mostly empty: a copy costs less than it pins."""
         return filled_nbytes > UNPOOLED_NBYTES and 4 * filled_nbytes > capacity_nbytes

@@ -65,7 +65,10 @@ class Shelf:
 
     block_nbytes: int
     max_blocks: int
-    _ring: deque[bytearray] = attrs.field(init=False, factory=deque)
+    _ring: deque[bytearray] = attrs.field(
+        init=False,
+        default=attrs.Factory(lambda self: deque(maxlen=self.max_blocks), takes_self=True),
+    )
     _leases: int = attrs.field(init=False, default=0)
     _allocated: int = attrs.field(init=False, default=0)
 

@@ -64,9 +64,12 @@ class Block:
     _has_owner: bool
 
     def __init__(self, memory: Buffer, *, meta: object = None, owner: object = None) -> None:
-        view = flat(memory)
-        if view.readonly:
-            raise TypeError(f"a block must be writable; this {type(memory).__name__} is not")
+        if type(memory) is bytearray:  # as nearly all are, and one is made for each receive
+            view = memoryview(memory)
+        else:
+            view = flat(memory)
+            if view.readonly:
+                raise TypeError(f"a block must be writable; this {type(memory).__name__} is not")
         nbytes = view.nbytes
         if not nbytes:
             raise ValueError("a block must have at least one byte")

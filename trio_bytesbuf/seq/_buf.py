@@ -26,12 +26,12 @@ import attrs
 
 from .._errors import BufferFull, MemoryInUse, NotEnoughBytes
 from ._block import Block, Origin, check_block
-from ._flat import count_of, flat
+from ._flat import count_of
 from ._guard import MemoryGuard
 from ._numbers import PutNumbers
 from ._pieces import check_pieces
 from ._source import default_source, own_blocks, take_ownership
-from ._view import BytesView, make_view, said
+from ._view import BytesView, flat_of, make_view, said
 from ._window import BytesBufVectoredWrite, lend, take_back
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ class BytesBuf(PutNumbers):
     # Putting bytes in
 
     def put_slice(self, data: Buffer) -> None:
-        """Copy `data` into the remaining capacity.
+        """Copy `data` into the remaining capacity; `put_view` appends a view without a copy.
 
         Raises:
           BufferFull: there is not enough room.
@@ -151,7 +151,7 @@ class BytesBuf(PutNumbers):
 
         Cost: one copy.
         """
-        source = data if type(data) is bytes else flat(data)
+        source = data if type(data) is bytes else flat_of(data)
         nbytes = len(source)
         if nbytes > self._room:
             raise BufferFull(requested=nbytes, available=self._room)
@@ -184,7 +184,7 @@ class BytesBuf(PutNumbers):
           TypeError, ValueError: a number is no integer, or out of its range.
           MemoryInUse: a slice of a window is still alive.
         """
-        byte = bytes((value.__index__(),))
+        byte = bytes((value,))
         nbytes = count_of(count, "count")
         if nbytes > self._room:
             raise BufferFull(requested=nbytes, available=self._room)

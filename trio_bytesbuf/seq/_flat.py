@@ -27,8 +27,8 @@ def flat(data: Buffer, /) -> memoryview:
         raise TypeError(
             f"the memory of this {type(data).__name__} is not contiguous; copy it by bytes() first"
         )
-    if 0 in (view.shape or ()):
-        return memoryview(b"")
+    if 0 in (view.shape or ()):  # cast() refuses these
+        return memoryview(b"" if view.readonly else bytearray())
     return view.cast("B")
 
 

@@ -6,7 +6,7 @@ import abc
 from collections.abc import Iterable
 from typing import SupportsIndex
 
-from ._block import Block
+from ._block import Block, Origin
 from ._buf import BytesBuf
 from ._flat import count_of
 from ._source import default_source, own_blocks, set_default_source
@@ -41,6 +41,21 @@ class Memory(abc.ABC):
           TypeError, ValueError: `nbytes` is no integer, or negative.
         """
         return BytesBuf._of(*own_blocks(self, count_of(nbytes, "nbytes")))
+
+    def lease(self, nbytes: int, /) -> tuple[memoryview, Origin | None]:
+        """Return memory for one receive that would like `nbytes` bytes, and what to say of it.
+
+        It is the first block of `blocks(nbytes)`, so it may be smaller. Called for every receive;
+        a provider that can answer without making a block of it overrides this.
+
+        Returns:
+          A writable memoryview that nobody else sees, and the `Origin` of views of it.
+
+        Raises:
+          BadMemory: this provider gave too little, or what is no block of its own.
+        """
+        block = own_blocks(self, nbytes)[0][0]
+        return block._memory, block._origin
 
     def is_worth_keeping(self, filled_nbytes: int, capacity_nbytes: int, /) -> bool:  # noqa: ARG002
         """Say whether a receive that filled so much of so much capacity should stay in it.

@@ -10,6 +10,7 @@ from __future__ import annotations
 import abc
 import struct
 import sys
+from operator import index
 from typing import Final, cast
 
 _U8: Final = struct.Struct("=B")
@@ -356,7 +357,8 @@ class PutNumbers(abc.ABC):
     """Appending numbers to a byte sequence.
 
     Every method raises `BufferFull` if there is no room for the number, and OverflowError or
-    `struct.error` if the number does not fit its format; in both cases nothing was put.
+    `struct.error` if the number does not fit its format, TypeError or `struct.error` if
+    it is none at all; each time nothing was put.
     """
 
     __slots__ = ()
@@ -446,27 +448,27 @@ class PutNumbers(abc.ABC):
 
     def put_u128_be(self, value: int) -> None:
         """Append `value` as an unsigned 128-bit big-endian integer."""
-        self.put_slice(value.to_bytes(16, "big", signed=False))
+        self.put_slice(index(value).to_bytes(16, "big", signed=False))
 
     def put_u128_le(self, value: int) -> None:
         """Append `value` as an unsigned 128-bit little-endian integer."""
-        self.put_slice(value.to_bytes(16, "little", signed=False))
+        self.put_slice(index(value).to_bytes(16, "little", signed=False))
 
     def put_u128_ne(self, value: int) -> None:
         """Append `value` as an unsigned 128-bit native order integer."""
-        self.put_slice(value.to_bytes(16, sys.byteorder, signed=False))
+        self.put_slice(index(value).to_bytes(16, sys.byteorder, signed=False))
 
     def put_i128_be(self, value: int) -> None:
         """Append `value` as a signed 128-bit big-endian integer."""
-        self.put_slice(value.to_bytes(16, "big", signed=True))
+        self.put_slice(index(value).to_bytes(16, "big", signed=True))
 
     def put_i128_le(self, value: int) -> None:
         """Append `value` as a signed 128-bit little-endian integer."""
-        self.put_slice(value.to_bytes(16, "little", signed=True))
+        self.put_slice(index(value).to_bytes(16, "little", signed=True))
 
     def put_i128_ne(self, value: int) -> None:
         """Append `value` as a signed 128-bit native order integer."""
-        self.put_slice(value.to_bytes(16, sys.byteorder, signed=True))
+        self.put_slice(index(value).to_bytes(16, sys.byteorder, signed=True))
 
     def put_f32_be(self, value: float) -> None:
         """Append `value` as a 32-bit big-endian float."""

@@ -26,6 +26,7 @@ connection's bytes to another.
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import sys
 from pickle import PickleBuffer
@@ -40,11 +41,24 @@ if TYPE_CHECKING:
 
 def own_memoryview(exporter: Buffer, /) -> memoryview:
     """Return a memoryview with a managed buffer of its own, which `open_slices` can count."""
-    if isinstance(exporter, memoryview):
-        # memoryview(memoryview) would share the managed buffer. A PickleBuffer is the
-        # standard library's cheapest object in between that starts a new one.
+    if not isinstance(exporter, memoryview):
+        return flat(exporter)
+    # memoryview(memoryview) would share the managed buffer, so go back to what it shows.
+    # A PickleBuffer of it would start a new one too, but before 3.13 the cyclic collector
+    # crashes on garbage in which a memoryview is itself the exporter of something.
+    try:
+        window = own_memoryview(exporter.obj)
+        if window.nbytes != exporter.nbytes:
+            start = _address(exporter) - _address(window)
+            window = window[start : start + exporter.nbytes]
+    except (TypeError, BufferError):  # an exporter that cannot be asked again, or read-only
         return flat(PickleBuffer(exporter))
-    return flat(exporter)
+    return window.toreadonly() if exporter.readonly else window
+
+
+def _address(view: memoryview) -> int:
+    """Return where in memory `view` begins; it is writable and not empty."""
+    return ctypes.addressof(ctypes.c_char.from_buffer(view))
 
 
 def _references_to_managed_buffer(window: memoryview, /) -> int:

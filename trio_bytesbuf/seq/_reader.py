@@ -9,6 +9,7 @@ Law 3. A call that is refused has not moved.
 from __future__ import annotations
 
 import io
+import operator
 import os
 import struct
 from collections.abc import Callable
@@ -48,17 +49,23 @@ class BytesReader(GetNumbers, io.BufferedIOBase):
 
     def __init__(self, view: BytesView | Buffer) -> None:
         view = view if isinstance(view, BytesView) else BytesView(view)
-        self._view = view
         self._pieces: Pieces = view._pieces
         self._nbytes = view._nbytes
+        # A view of our own: whoever made the reader may release theirs.
+        self._view = make_view(view._pieces, view._nbytes, view._origins)
         self._piece = self._offset = self._position = 0
 
     def __len__(self) -> int:
         """Return how many bytes are left."""
+        self._refuse_if_closed()
         return self._nbytes - self._position
 
     def __bool__(self) -> bool:
-        return self._position < self._nbytes
+        return self._position < self._nbytes or len(self) > 0
+
+    def _refuse_if_closed(self) -> None:
+        if self.closed:
+            raise ValueError("I/O operation on a closed reader")
 
     def __repr__(self) -> str:
         return f"<BytesReader at {self._position} of {self._nbytes} bytes>"
@@ -75,8 +82,10 @@ class BytesReader(GetNumbers, io.BufferedIOBase):
 
     def _wanted(self, nbytes: SupportsIndex) -> int:
         wanted = count_of(nbytes, "nbytes")
-        if wanted > self._nbytes - self._position:
-            raise NotEnoughBytes(requested=wanted, available=len(self))
+        if not wanted or wanted > self._nbytes - self._position:
+            available = len(self)
+            if wanted > available:
+                raise NotEnoughBytes(requested=wanted, available=available)
         return wanted
 
     # Taking
@@ -145,6 +154,7 @@ class BytesReader(GetNumbers, io.BufferedIOBase):
     def first_slice(self) -> memoryview:
         """Return what is left of the current piece, or an empty memoryview at the end."""
         if self._piece == len(self._pieces):
+            self._refuse_if_closed()
             return memoryview(b"")
         return self._pieces[self._piece][self._offset :]
 
@@ -212,7 +222,10 @@ class BytesReader(GetNumbers, io.BufferedIOBase):
         return layout.unpack(self._read_bytes(nbytes))
 
     def _read_struct_or_none(self, layout: struct.Struct) -> tuple[object, ...] | None:
-        return self._read_struct(layout) if layout.size <= len(self) else None
+        if layout.size <= self._nbytes - self._position:
+            return self._read_struct(layout)
+        self._refuse_if_closed()
+        return None
 
     def _read_bytes(self, nbytes: int) -> bytes:
         return self.take(nbytes).to_bytes()
@@ -223,12 +236,10 @@ class BytesReader(GetNumbers, io.BufferedIOBase):
     # The manners of a binary file
 
     def _file_count(self, size: SupportsIndex | None) -> int:
-        if self.closed:
-            raise ValueError("I/O operation on a closed reader")
         left = len(self)
         if size is None:
             return left
-        count = size.__index__()
+        count = operator.index(size)
         return left if count < 0 else min(count, left)
 
     def readable(self) -> bool:
@@ -271,11 +282,11 @@ class BytesReader(GetNumbers, io.BufferedIOBase):
         Raises:
           ValueError: the place is before the front, or `whence` is none of the three.
         """
-        self._file_count(0)
+        self._refuse_if_closed()
         bases = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._nbytes}
         if whence not in bases:
             raise ValueError(f"whence must be 0, 1 or 2, not {whence}")
-        position = bases[whence] + offset.__index__()
+        position = bases[whence] + operator.index(offset)
         if position < 0:
             raise ValueError(f"cannot seek to {position}, before the front")
         self._piece = self._offset = self._position = 0
@@ -284,7 +295,7 @@ class BytesReader(GetNumbers, io.BufferedIOBase):
 
     def tell(self) -> int:
         """Return how many bytes are before the reader's place."""
-        self._file_count(0)
+        self._refuse_if_closed()
         return self._position
 
     def close(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Protocol, cast
+from typing import Protocol
 
 from .._errors import BadMemory
 from ._block import Block
@@ -40,21 +40,26 @@ def own_blocks(source: BlockSource, nbytes: int) -> tuple[list[Block], int]:
     blocks = list(source.blocks(nbytes))
     room = take_ownership(blocks, source)
     if room < nbytes:
+        _give_back(blocks)
         raise BadMemory(repr(source), f"was asked for {nbytes} bytes and gave {room}")
     return blocks, room
 
 
-def take_ownership(blocks: Sequence[object], giver: object) -> int:
+def take_ownership(blocks: Sequence[Block], giver: object) -> int:
     """Mark every block as owned, or raise BadMemory and mark none; return their room."""
     room = 0
     for taken, block in enumerate(blocks):
-        if not isinstance(block, Block) or block._has_owner:
-            for mine in blocks[:taken]:
-                cast("Block", mine)._has_owner = False
-            complaint = "a block that has an owner already"
-            if not isinstance(block, Block):
-                complaint = f"a {type(block).__name__} where a Block is wanted"
-            raise BadMemory(repr(giver), f"gave {complaint}")
+        if type(block) is not Block or block._has_owner:
+            _give_back(blocks[:taken])
+            complaint = f"gave a {type(block).__name__} where a Block is wanted"
+            if type(block) is Block:
+                complaint = "gave a block that has an owner already"
+            raise BadMemory(repr(giver), complaint)
         block._has_owner = True
-        room += block._stop - block._start
+        room += block._stop
     return room
+
+
+def _give_back(blocks: Sequence[Block]) -> None:
+    for block in blocks:
+        block._has_owner = False

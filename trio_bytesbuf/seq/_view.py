@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import operator
 from collections.abc import Iterable, Iterator
 from pickle import PickleBuffer
 from types import TracebackType
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from ._pieces import Pieces
     from ._source import BlockSource
 
-    Sub: TypeAlias = "BytesView" | Buffer | int
+    Sub: TypeAlias = Buffer | int
 
 _new_object = object.__new__
 
@@ -123,7 +124,7 @@ class BytesView:
         """Copy `data` into memory of our own; nobody can change the view afterwards.
 
         Args:
-          data: any contiguous buffer.
+          data: a view, or any contiguous buffer.
           memory: where the copy lives; plain `bytes` if not given.
 
         Raises:
@@ -133,8 +134,8 @@ class BytesView:
         Cost: one copy.
         """
         if memory is None:
-            return cls(bytes(flat(data)))
-        source = flat(data)
+            return cls(_bytes_of(data))
+        source = flat_of(data)
         pieces, origins = [], []
         at = 0
         for block in own_blocks(memory, source.nbytes)[0]:
@@ -260,7 +261,7 @@ class BytesView:
                 return make_view((piece,), nbytes, self._origins) if nbytes else make_view((), 0)
             start, stop, _ = index.indices(self._nbytes)
             return self._cut(start, stop) if start < stop else make_view((), 0)
-        at = index.__index__()
+        at = operator.index(index)
         if at < 0:
             at += self._nbytes
         if at >= 0:
@@ -358,6 +359,13 @@ class BytesView:
     def __contains__(self, sub: object) -> bool:
         return self.find(sub) >= 0  # type: ignore[arg-type]  # find refuses what is no buffer
 
+    def _bounds(self, start: int | None, stop: int | None) -> tuple[int, int]:
+        """Return from where to where to look; the first is over the second if nowhere."""
+        first, last, _ = slice(start, stop).indices(self._nbytes)
+        if start is not None and operator.index(start) > self._nbytes:
+            first = self._nbytes + 1  # as in `bytes`: not even an empty one is behind the end
+        return first, last
+
     def find(self, sub: Sub, start: int | None = None, stop: int | None = None) -> int:
         """Return the lowest offset at which `sub` begins, or -1.
 
@@ -367,12 +375,12 @@ class BytesView:
 
         Cost: proportional to the bytes looked at; copies 64 KiB at a time.
         """
-        first, last, _ = slice(start, stop).indices(self._nbytes)
+        first, last = self._bounds(start, stop)
         return _pieces.find(self._pieces, _sub_of(sub), first, last)
 
     def rfind(self, sub: Sub, start: int | None = None, stop: int | None = None) -> int:
         """Return the highest offset at which `sub` begins, or -1; like `find` otherwise."""
-        first, last, _ = slice(start, stop).indices(self._nbytes)
+        first, last = self._bounds(start, stop)
         return _pieces.rfind(self._pieces, _sub_of(sub), first, last)
 
     def index(self, sub: Sub, start: int | None = None, stop: int | None = None) -> int:
@@ -385,7 +393,7 @@ class BytesView:
     def count(self, sub: Sub, start: int | None = None, stop: int | None = None) -> int:
         """Count the places where `sub` is, not overlapping; for an empty one as `bytes` does."""
         sought = _sub_of(sub)
-        first, last, _ = slice(start, stop).indices(self._nbytes)
+        first, last = self._bounds(start, stop)
         if not sought:
             return max(0, last - first + 1)
         found = 0
@@ -394,19 +402,33 @@ class BytesView:
             first = at + len(sought)
         return found
 
-    def startswith(self, prefix: Buffer | tuple[Buffer, ...]) -> bool:
-        """Say whether the view begins with `prefix`, or with one of several."""
-        if isinstance(prefix, tuple):
-            return any(map(self.startswith, prefix))
-        nbytes = len(prefix) if isinstance(prefix, BytesView) else flat(prefix).nbytes
-        return self[:nbytes] == BytesView(prefix)
+    def startswith(
+        self,
+        prefix: Buffer | tuple[Buffer, ...],
+        start: int | None = None,
+        stop: int | None = None,
+    ) -> bool:
+        """Say whether the view, or a slice of it, begins with `prefix`, or with one of several."""
+        first, last = self._bounds(start, stop)
+        for sought in map(BytesView, prefix if isinstance(prefix, tuple) else (prefix,)):
+            nbytes = len(sought)
+            if nbytes <= last - first and self[first : first + nbytes] == sought:
+                return True
+        return False
 
-    def endswith(self, suffix: Buffer | tuple[Buffer, ...]) -> bool:
-        """Say whether the view ends with `suffix`, or with one of several."""
-        if isinstance(suffix, tuple):
-            return any(map(self.endswith, suffix))
-        nbytes = len(suffix) if isinstance(suffix, BytesView) else flat(suffix).nbytes
-        return nbytes <= self._nbytes and self[self._nbytes - nbytes :] == BytesView(suffix)
+    def endswith(
+        self,
+        suffix: Buffer | tuple[Buffer, ...],
+        start: int | None = None,
+        stop: int | None = None,
+    ) -> bool:
+        """Say whether the view, or a slice of it, ends with `suffix`, or with one of several."""
+        first, last = self._bounds(start, stop)
+        for sought in map(BytesView, suffix if isinstance(suffix, tuple) else (suffix,)):
+            nbytes = len(sought)
+            if nbytes <= last - first and self[last - nbytes : last] == sought:
+                return True
+        return False
 
     def partition(self, sep: Buffer) -> tuple[BytesView, BytesView, BytesView]:
         """Cut at the first `sep`: what is before it, itself, what is after it; copies nothing.
@@ -429,9 +451,10 @@ class BytesView:
         Cost: for a view of n pieces cut k times, proportional to n times k.
         """
         sought = _separator_of(sep)
+        limit = operator.index(maxsplit)
         parts: list[BytesView] = []
         start = 0
-        while maxsplit < 0 or len(parts) < maxsplit:
+        while limit < 0 or len(parts) < limit:
             at = _pieces.find(self._pieces, sought, start, self._nbytes)
             if at < 0:
                 break
@@ -512,15 +535,20 @@ def _unpickled(*buffers: Buffer) -> BytesView:
 
 
 def _sub_of(sub: Sub) -> bytes:
-    if isinstance(sub, BytesView):
-        return sub.to_bytes()
-    if isinstance(sub, int):
-        return bytes((sub,))
-    return bytes(flat(sub))
+    return bytes((sub,)) if isinstance(sub, int) else _bytes_of(sub)
+
+
+def flat_of(data: Buffer) -> memoryview:
+    """Like `flat`, but takes views on every version; one of several pieces is copied."""
+    return data.contiguous() if isinstance(data, BytesView) else flat(data)
+
+
+def _bytes_of(data: Buffer) -> bytes:
+    return data.to_bytes() if isinstance(data, BytesView) else bytes(flat(data))
 
 
 def _separator_of(sep: Buffer) -> bytes:
-    separator = _sub_of(sep)
+    separator = _bytes_of(sep)
     if not separator:
         raise ValueError("empty separator")
     return separator

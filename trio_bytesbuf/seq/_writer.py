@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ._buf import BytesBuf
-from ._flat import flat
+from ._view import flat_of
 
 if TYPE_CHECKING:
     from ._flat import Buffer
     from ._source import BlockSource
+
+FIRST_RESERVE_NBYTES: Final = 4096
+"""How much an empty builder gets for its first small write: most of what is written is short, and
+whoever only writes little should not hold much. bytesbuf's number."""
+
+NEXT_RESERVE_NBYTES: Final = 65536
+"""How much it gets when that was not enough: files are written in small steps, and a
+block for each step would cost more than the bytes. bytesbuf's number, and one block of the pool."""
 
 
 class BytesBufWriter(io.BufferedIOBase):
@@ -45,8 +53,12 @@ class BytesBufWriter(io.BufferedIOBase):
         """
         if self.closed:
             raise ValueError("I/O operation on a closed writer")
-        source = flat(data)
-        self._buf.reserve(source.nbytes, self._memory)
+        source = flat_of(data)
+        missing = source.nbytes
+        if missing > self._buf.remaining_capacity:
+            fresh = not self._buf.capacity and missing <= FIRST_RESERVE_NBYTES
+            least = FIRST_RESERVE_NBYTES if fresh else NEXT_RESERVE_NBYTES
+            self._buf.reserve(max(missing, least), self._memory)
         self._buf.put_slice(source)
         return source.nbytes
 

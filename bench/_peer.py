@@ -1,0 +1,48 @@
+"""The other end of a benchmark's connections, in a process of its own; standard library only.
+
+    python _peer.py send PORT NBYTES        send so many bytes as fast as possible, then the end
+    python _peer.py drain PORT              receive until the end, and answer it with the same
+    python _peer.py idle PORT COUNT NBYTES  open COUNT connections, send NBYTES on each, wait
+
+PORT is one of 127.0.0.1, on which the benchmark listens.
+"""
+
+import socket
+import sys
+from collections.abc import Callable
+
+BLAST = bytes(1 << 20)
+"""What one `sendall` is given, and one `recv_into` at the most."""
+
+
+def send(port: int, nbytes: int) -> None:
+    """Send `nbytes` zeros, announce the end and wait for the other side's."""
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        whole, rest = divmod(nbytes, len(BLAST))
+        for _ in range(whole):
+            connection.sendall(BLAST)
+        connection.sendall(BLAST[:rest])
+        connection.shutdown(socket.SHUT_WR)
+        connection.recv(1)
+
+
+def drain(port: int) -> None:
+    """Receive until the end."""
+    room = bytearray(len(BLAST))
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        while connection.recv_into(room):
+            pass
+
+
+def idle(port: int, count: int, nbytes: int) -> None:
+    """Open `count` connections, send a little on each, and wait until the first is closed."""
+    connections = [socket.create_connection(("127.0.0.1", port)) for _ in range(count)]
+    for connection in connections:
+        connection.sendall(bytes(nbytes))
+    connections[0].recv(1)
+
+
+if __name__ == "__main__":
+    what, *numbers = sys.argv[1:]
+    jobs: dict[str, Callable[..., None]] = {"send": send, "drain": drain, "idle": idle}
+    jobs[what](*map(int, numbers))

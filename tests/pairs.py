@@ -1,6 +1,6 @@
 """Pairs of connected streams, and what makes them hard to use: clogged, reset, read through views.
 
-A *maker* is an async function that returns two connected `SocketStream`s over the memory it is given.
+A *maker* is an async function that returns two connected streams over the memory it is given.
 """
 
 from __future__ import annotations
@@ -12,11 +12,13 @@ import struct
 import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Self
 
+import pytest
 import trio
 import trio.testing
 
-from trio_bytesbuf import BytesView, GlobalPool, SocketStream
+from trio_bytesbuf import BytesBuf, BytesView, GlobalPool, SocketStream
 from trio_bytesbuf.mem import Memory, PlainMemory
 from trio_bytesbuf.testing import FixedBlockMemory
 
@@ -191,9 +193,35 @@ class Steps(trio.abc.Instrument):
     def before_task_step(self, task: trio.lowlevel.Task) -> None:
         self.taken += task is self._task
 
-    def __enter__(self) -> Steps:
+    def __enter__(self) -> Self:
         trio.lowlevel.add_instrument(self)
         return self
 
     def __exit__(self, *exc_info: object) -> None:
         trio.lowlevel.remove_instrument(self)
+
+
+# Every way to use one half of a stream, by name
+
+RECEIVING = {
+    "receive_view": lambda stream: stream.receive_view(),
+    "receive_view of 1": lambda stream: stream.receive_view(1),
+    "receive_some": lambda stream: stream.receive_some(),
+    "read_at_most_into": lambda stream: stream.read_at_most_into(5, BytesBuf()),
+    "read_more_into": lambda stream: stream.read_more_into(BytesBuf()),
+    "read_any": lambda stream: stream.read_any(),
+    "a step of views": lambda stream: anext(stream.views(), None),
+}
+SENDING = {
+    "write_view": lambda stream: stream.write_view(BytesView(b"x")),
+    "an empty write_view": lambda stream: stream.write_view(BytesView()),
+    "send_all": lambda stream: stream.send_all(b"x"),
+    "an empty send_all": lambda stream: stream.send_all(b""),
+    "wait_send_all_might_not_block": lambda stream: stream.wait_send_all_might_not_block(),
+    "send_eof": lambda stream: stream.send_eof(),
+}
+
+
+def each_of(calls: dict):
+    """Run a test once for each of `calls`, under its name."""
+    return pytest.mark.parametrize("call", calls.values(), ids=calls.keys())

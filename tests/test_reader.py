@@ -24,7 +24,7 @@ from trio_bytesbuf.testing import FixedBlockMemory, check_laws
 def snapshot(reader: BytesReader) -> tuple[int, int, bytes]:
     """Return where the reader is and what it would read."""
     check_laws(reader)
-    return reader.tell(), len(reader), bytes(reader.peek(len(reader)))
+    return reader.tell(), len(reader), bytes(reader.peek_view(len(reader)))
 
 
 # Taking
@@ -32,12 +32,12 @@ def snapshot(reader: BytesReader) -> tuple[int, int, bytes]:
 
 @given(
     cut_bytes(),
-    st.lists(st.tuples(st.sampled_from(["take", "peek", "advance"]), st.integers(0, 20))),
+    st.lists(st.tuples(st.sampled_from(["take", "peek_view", "advance"]), st.integers(0, 20))),
 )
 def test_taking_goes_through_the_bytes_from_front_to_back(
     drawn: tuple[bytes, BytesView], steps: list[tuple[str, int]]
 ) -> None:
-    """take, peek, advance and their quiet twins against an offset into the bytes."""
+    """take, peek_view, advance and their quiet twins against an offset into the bytes."""
     model, view = drawn
     loud, quiet = BytesReader(view), BytesReader(view)
     at = 0
@@ -53,7 +53,7 @@ def test_taking_goes_through_the_bytes_from_front_to_back(
         taken = model[at : at + nbytes]
         expected = (None, True) if name == "advance" else (taken, taken)
         assert (getattr(loud, name)(nbytes), getattr(quiet, f"try_{name}")(nbytes)) == expected
-        at += nbytes if name != "peek" else 0
+        at += nbytes if name != "peek_view" else 0
         assert snapshot(loud) == snapshot(quiet) == (at, len(model) - at, model[at:])
     assert loud.take_rest() == model[at:]
     assert not loud
@@ -64,13 +64,15 @@ def test_the_quiet_twins_say_no_without_raising() -> None:
     """None where bytes were wanted, False where only a move was."""
     reader = BytesReader(b"ab")
     assert reader.try_take(3) is None
-    assert reader.try_peek(3) is None
+    assert reader.try_peek_view(3) is None
     assert reader.try_advance(3) is False
     assert reader.try_take(0) == b""
 
 
 @pytest.mark.parametrize("wrong", NO_COUNTS.values(), ids=NO_COUNTS)
-@pytest.mark.parametrize("name", ["take", "peek", "advance", "try_take", "try_peek", "try_advance"])
+@pytest.mark.parametrize(
+    "name", ["take", "peek_view", "advance", "try_take", "try_peek_view", "try_advance"]
+)
 def test_what_is_no_count_is_refused(name: str, wrong: object) -> None:
     """Negative counts are ValueErrors with the number, others TypeErrors; nothing has moved."""
     reader = BytesReader(cut_at(b"abc", {1}))
@@ -159,7 +161,7 @@ def test_metas_follow_the_reader() -> None:
     reader = BytesReader(buf.consume_all() + b"ef")
     assert reader.first_slice_meta() == "one"
     assert reader.take(1).metas == ("one",)
-    assert reader.peek(2).metas == ("one", "two")
+    assert reader.peek_view(2).metas == ("one", "two")
     reader.advance(2)
     assert reader.first_slice_meta() == "two"
     assert reader.take(2).metas == ("two", None)
@@ -353,8 +355,8 @@ AFTER_CLOSING: dict[str, Callable[[BytesReader], object]] = {
     "take": lambda reader: reader.take(0),
     "try_take": lambda reader: reader.try_take(1),
     "take_rest": lambda reader: reader.take_rest(),
-    "peek": lambda reader: reader.peek(1),
-    "try_peek": lambda reader: reader.try_peek(1),
+    "peek_view": lambda reader: reader.peek_view(1),
+    "try_peek_view": lambda reader: reader.try_peek_view(1),
     "advance": lambda reader: reader.advance(0),
     "try_advance": lambda reader: reader.try_advance(1),
     "first_slice": lambda reader: reader.first_slice(),
@@ -472,3 +474,18 @@ def test_a_view_that_is_released_leaves_its_readers_alone() -> None:
         reader = BytesReader(view)
     assert reader.take(3) == b"abc"
     assert reader.readline() == b"def"
+
+
+@given(cut_bytes(), st.integers(0, 60), st.integers(-1, 60))
+def test_a_files_peek_moves_nothing_and_is_empty_only_at_the_end(
+    cut: tuple[bytes, BytesView], at: int, size: int
+) -> None:
+    """`peek` gives a beginning of what is left, at least one byte if there is one."""
+    data, view = cut
+    reader = BytesReader(view)
+    reader.seek(at)
+    left = data[reader.tell() :]
+    shown = reader.peek(size)
+    assert left.startswith(shown)
+    assert bool(shown) == bool(left)
+    assert (reader.tell(), len(reader)) == (len(data) - len(left), len(left))

@@ -30,9 +30,7 @@ from trio_bytesbuf.io._receive_size import ReceiveSize
 from trio_bytesbuf.mem import Block, Memory, PlainMemory
 from trio_bytesbuf.testing import FixedBlockMemory, check_laws
 
-SETTINGS = settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
+SETTINGS = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 every_memory = pytest.mark.parametrize("memory", MEMORIES, ids=MEMORY_IDS)
 
@@ -128,7 +126,7 @@ async def test_bytes_right_before_the_end_come_first(pair):
 
 
 async def test_receive_some_returns_bytes(pair):
-    """trio's own method returns what trio's own type says."""
+    """Trio's own method returns what trio's own type says."""
     a, b = pair
     put_now(a, b"abcdef")
     got = await b.receive_some(4)
@@ -225,7 +223,7 @@ async def test_a_memory_that_fails_behind_bytes_loses_none():
             return [Block(bytearray(nbytes))]
 
         def is_worth_keeping(self, filled_nbytes: int, capacity_nbytes: int, /) -> bool:
-            return filled_nbytes > 16_384
+            return filled_nbytes > 16_384 or filled_nbytes < capacity_nbytes
 
     memory = Failing()
     a, b = await socketpair(memory)

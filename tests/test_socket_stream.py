@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import socket as stdlib_socket
 
 import pytest
@@ -13,20 +11,22 @@ from pairs import (
     MAKERS,
     MEMORIES,
     MEMORY_IDS,
+    RECEIVING,
+    SENDING,
     Steps,
     ThroughViews,
     clog,
     closing,
+    each_of,
     put_now,
     receive_exactly,
     reset,
     small_buffers,
     socketpair,
     tcp_pair,
-    unix_pair,
 )
 
-from trio_bytesbuf import BytesBuf, BytesView, GlobalPool, SocketStream
+from trio_bytesbuf import BytesBuf, BytesView, SocketStream
 from trio_bytesbuf.io import _socket
 from trio_bytesbuf.mem import PlainMemory
 from trio_bytesbuf.testing import FixedBlockMemory
@@ -70,7 +70,7 @@ def itself(stream: SocketStream) -> SocketStream:
 @every_maker
 @pytest.mark.parametrize("wrap", [itself, ThroughViews], ids=["as bytes", "as views"])
 async def test_a_socket_stream_passes_the_checks_of_a_half_closeable_stream(make, wrap, in_place):
-    """trio's checks, the two-way and the one-way ones included, also with clogged streams."""
+    """Trio's checks, the two-way and the one-way ones included, also with clogged streams."""
     await trio.testing.check_half_closeable_stream(open_ended(make, wrap), clogged(make, wrap))
 
 
@@ -151,9 +151,11 @@ def test_what_is_no_socket_at_all_is_refused(wrong):
 
 async def test_a_datagram_socket_is_refused():
     """A stream needs a socket of type SOCK_STREAM."""
-    with trio.socket.socket(type=trio.socket.SOCK_DGRAM) as socket:
-        with pytest.raises(ValueError, match="SOCK_STREAM"):
-            SocketStream(socket)
+    with (
+        trio.socket.socket(type=trio.socket.SOCK_DGRAM) as socket,
+        pytest.raises(ValueError, match="SOCK_STREAM"),
+    ):
+        SocketStream(socket)
 
 
 async def test_an_unconnected_socket_is_broken_from_the_beginning(in_place):
@@ -229,7 +231,7 @@ async def test_views_with_a_wrong_max_bytes_are_refused_by_the_first_step(wrong,
 
 
 async def test_max_bytes_may_be_anything_that_is_an_integer():
-    """numpy's integers, for example: what has `__index__`."""
+    """The integers of numpy, for example: whatever has `__index__`."""
 
     class Three:
         def __index__(self) -> int:
@@ -265,29 +267,8 @@ async def test_send_all_refuses_what_has_no_flat_bytes(wrong):
 # Every call is a checkpoint
 
 
-RECEIVING = {
-    "receive_view": lambda stream: stream.receive_view(),
-    "receive_view of 1": lambda stream: stream.receive_view(1),
-    "receive_some": lambda stream: stream.receive_some(),
-    "read_at_most_into": lambda stream: stream.read_at_most_into(5, BytesBuf()),
-    "read_more_into": lambda stream: stream.read_more_into(BytesBuf()),
-    "read_any": lambda stream: stream.read_any(),
-    "a step of views": lambda stream: anext(stream.views(), None),
-}
-SENDING = {
-    "write_view": lambda stream: stream.write_view(BytesView(b"x")),
-    "an empty write_view": lambda stream: stream.write_view(BytesView()),
-    "send_all": lambda stream: stream.send_all(b"x"),
-    "an empty send_all": lambda stream: stream.send_all(b""),
-    "wait_send_all_might_not_block": lambda stream: stream.wait_send_all_might_not_block(),
-    "send_eof": lambda stream: stream.send_eof(),
-}
 CHECKPOINTS_WHEN_CLOSED = [*RECEIVING, *SENDING]
 CHECKPOINTS_WHEN_CLOSED.remove("wait_send_all_might_not_block")  # trio's own raises at once
-
-
-def each_of(calls):
-    return pytest.mark.parametrize("call", calls.values(), ids=calls.keys())
 
 
 @each_of(RECEIVING)
@@ -490,132 +471,6 @@ async def test_a_refused_or_cancelled_call_leaves_the_half_free(in_place):
             await b.receive_view(0)
         put_now(a, b"x")
         assert await b.receive_view() == b"x"
-
-
-# Broken
-
-
-def close_with_bytes_unread(stream: SocketStream, peer: SocketStream) -> None:
-    put_now(peer, b"never read")
-    stream.socket.close()
-
-
-RESETS = [
-    pytest.param(tcp_pair, lambda stream, peer: reset(stream), id="TCP reset"),
-    pytest.param(unix_pair, close_with_bytes_unread, id="Unix, closed with bytes unread"),
-    pytest.param(tcp_pair, close_with_bytes_unread, id="TCP, closed with bytes unread"),
-]
-
-
-@pytest.mark.parametrize(("make", "break_it"), RESETS)
-@each_of(RECEIVING)
-async def test_a_reset_is_no_end_of_the_stream(make, break_it, call, in_place):
-    """BrokenResourceError, each time: the kernel says it once and then pretends a clean end."""
-    a, b = await make()
-    async with closing(a, b):
-        break_it(a, b)
-        for _ in range(4):
-            with pytest.raises(trio.BrokenResourceError):
-                await call(b)
-
-
-@pytest.mark.parametrize("first", RECEIVING.values(), ids=RECEIVING)
-async def test_a_stream_stays_broken_whichever_method_met_the_reset(first, in_place):
-    """What one receiving method was told, all others say as well."""
-    a, b = await tcp_pair()
-    async with closing(a, b):
-        reset(a)
-        with pytest.raises(trio.BrokenResourceError):
-            await first(b)
-        for call in RECEIVING.values():
-            with pytest.raises(trio.BrokenResourceError):
-                await call(b)
-        with pytest.raises(trio.BrokenResourceError):
-            await b.write_view(BytesView(b"x"))
-
-
-@pytest.mark.parametrize("send", [SENDING["write_view"], SENDING["send_all"]], ids=["view", "all"])
-@each_of(RECEIVING)
-async def test_a_reset_that_a_send_was_told_of_is_no_clean_end_to_who_receives(
-    send, call, in_place
-):
-    """The kernel tells a reset to whoever asks first; the other half must not take it for an end."""
-    a, b = await tcp_pair()
-    async with closing(a, b):
-        reset(a)
-        with pytest.raises(trio.BrokenResourceError):
-            await send(b)
-        for _ in range(2):
-            with pytest.raises(trio.BrokenResourceError):
-                await call(b)
-
-
-@pytest.mark.parametrize("nbytes", [1, 5000, 16_384, 16_384 + 65_536], ids=str)
-@pytest.mark.parametrize("told_first", ["who receives", "who sends"])
-async def test_what_arrived_before_a_reset_is_returned_first(nbytes, told_first, in_place):
-    """Also when one call makes several reads and the last of them meets the reset."""
-    a, b = await tcp_pair()
-    async with closing(a, b):
-        put_now(a, bytes(nbytes))
-        reset(a)
-        if told_first == "who sends":
-            with pytest.raises(trio.BrokenResourceError):
-                await b.send_all(b"x")
-        assert await receive_exactly(b, nbytes) == bytes(nbytes)
-        for _ in range(2):
-            with pytest.raises(trio.BrokenResourceError):
-                await b.receive_view()
-
-
-async def test_a_peer_that_finished_and_left_is_a_clean_end_even_if_nobody_listens_to_us(in_place):
-    """Sending fails, since the peer is gone; but it had sent its end, and receiving says so."""
-    a, b = await tcp_pair()
-    async with closing(a, b):
-        put_now(a, b"all I had to say")
-        await a.aclose()
-        with pytest.raises(trio.BrokenResourceError):
-            while True:
-                await b.send_all(b"x")
-        assert await b.receive_view() == b"all I had to say"
-        assert not await b.receive_view()
-
-
-async def test_a_broken_stream_keeps_no_block(in_place):
-    """What the stream remembers of an error does not hold the memory of the failed receive."""
-    pool = GlobalPool()
-    a, b = await tcp_pair(pool)
-    async with closing(a, b):
-        put_now(a, bytes(16_384 + 65_536))
-        reset(a)
-        assert await receive_exactly(b, 16_384 + 65_536)
-        with contextlib.suppress(trio.BrokenResourceError):
-            await b.receive_view()
-        with contextlib.suppress(trio.BrokenResourceError):
-            await b.receive_view()
-        assert pool.statistics().lent_nbytes == 0
-
-
-async def test_a_broken_stream_is_no_cycle_for_the_collector():
-    """The error that is remembered does not refer back to the stream."""
-    a, b = await tcp_pair()
-    async with closing(a, b):
-        reset(a)
-        with contextlib.suppress(trio.BrokenResourceError):
-            await b.receive_view()
-        trace = b.__dict__.values()
-        assert not any(isinstance(kept, BaseException) for kept in trace)
-
-
-async def test_the_error_says_why():
-    """The system's own error is the cause."""
-    a, b = await tcp_pair()
-    async with closing(a, b):
-        reset(a)
-        for _ in range(2):
-            with pytest.raises(trio.BrokenResourceError) as info:
-                await b.receive_view()
-            assert isinstance(info.value.__cause__, ConnectionResetError)
-            assert info.value.__cause__.errno == errno.ECONNRESET
 
 
 # Figures

@@ -61,10 +61,12 @@ class UnixListener(SocketListener):
 
     async def aclose(self) -> None:
         """Close the socket and remove its file, unless another file has taken its place."""
-        if self._file_id is not None and _file_id(self._path) == self._file_id:
-            self._path.unlink(missing_ok=True)
-        self._file_id = None
-        await super().aclose()
+        file_id, self._file_id = self._file_id, None
+        try:
+            if file_id is not None and _file_id(self._path) == file_id:
+                self._path.unlink(missing_ok=True)
+        finally:
+            await super().aclose()
 
 
 def _file_id(path: Path) -> tuple[int, int] | None:
@@ -94,11 +96,16 @@ async def open_unix_socket(
     """Connect to the Unix socket at `path`; `trio.open_unix_socket` with our stream.
 
     Raises:
-      OSError: no connection could be made.
+      OSError: no connection could be made; the message names the path.
 
     Cancellation: atomic.
     """
-    return SocketStream(await trio.open_unix_socket(os.fspath(path)), memory=memory)
+    try:
+        stream = await trio.open_unix_socket(os.fspath(path))
+    except OSError as exc:
+        where = os.fsdecode(path)
+        raise OSError(exc.errno, f"cannot connect to {where}: {exc.strerror or exc}") from exc
+    return SocketStream(stream, memory=memory)
 
 
 async def open_tcp_listeners(
@@ -140,7 +147,7 @@ async def open_unix_listener(
     Cancellation: atomic.
     """
     await trio.lowlevel.checkpoint()
-    place = Path(path)
+    place = Path(path).absolute()  # noqa: ASYNC240  # looks up the working directory, no more
     socket = trio.socket.socket(trio.socket.AF_UNIX, trio.socket.SOCK_STREAM)
     try:
         try:
@@ -148,7 +155,7 @@ async def open_unix_listener(
         except OSError as exc:
             if exc.errno != errno.EADDRINUSE or not _is_left_behind(place):
                 raise
-            place.unlink()  # noqa: ASYNC240  # as quick as the bind() beside it
+            place.unlink()
             await socket.bind(os.fspath(path))
         socket.listen(BACKLOG if backlog is None else backlog)
     except OSError as exc:

@@ -88,7 +88,7 @@ class BytesBuf(PutNumbers):
           BadMemory: one of them is not a block, or has an owner already.
         """
         blocks = list(blocks)
-        return cls._of(blocks, take_ownership(blocks, cls.from_blocks))
+        return cls._of(blocks, take_ownership(blocks, "the caller of from_blocks()"))
 
     @classmethod
     def _of(cls, blocks: Iterable[Block], room: int) -> BytesBuf:
@@ -437,7 +437,8 @@ class BytesBuf(PutNumbers):
 
         Returns:
           A context manager with `pieces` to write to and `commit` to say how much was written.
-          If `commit` is not reached, nothing was written. Meanwhile the builder refuses to change.
+          If `commit` is not reached, nothing was written. Meanwhile nothing can be put, reserved,
+          truncated or split off; what is filled can be looked at and consumed.
 
         Raises:
           NotEnoughBytes: there is less capacity than `max_nbytes`.

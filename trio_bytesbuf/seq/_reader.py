@@ -99,7 +99,7 @@ class BytesReader(GetNumbers, io.BufferedIOBase):
 
         Cost: no copy.
         """
-        view = self.peek(nbytes)
+        view = self.peek_view(nbytes)
         self._move(view._nbytes)
         return view
 
@@ -111,7 +111,7 @@ class BytesReader(GetNumbers, io.BufferedIOBase):
         """Return a view of everything that is left and move to the end."""
         return self.take(len(self))
 
-    def peek(self, nbytes: SupportsIndex = 0, /) -> BytesView:
+    def peek_view(self, nbytes: SupportsIndex) -> BytesView:
         """Return a view of the next `nbytes` bytes without moving.
 
         Raises:
@@ -131,9 +131,9 @@ class BytesReader(GetNumbers, io.BufferedIOBase):
             return make_view((piece[offset : offset + wanted],), wanted, origins)
         return self._view[self._position : self._position + wanted]
 
-    def try_peek(self, nbytes: SupportsIndex) -> BytesView | None:
-        """Like `peek`, but None when there are fewer bytes."""
-        return self.peek(nbytes) if count_of(nbytes, "nbytes") <= len(self) else None
+    def try_peek_view(self, nbytes: SupportsIndex) -> BytesView | None:
+        """Like `peek_view`, but None when there are fewer bytes."""
+        return self.peek_view(nbytes) if count_of(nbytes, "nbytes") <= len(self) else None
 
     def advance(self, nbytes: SupportsIndex) -> None:
         """Move `nbytes` bytes on.
@@ -160,7 +160,7 @@ class BytesReader(GetNumbers, io.BufferedIOBase):
 
     def first_slice_meta(self) -> object:
         """Return what the memory's provider says of the current piece, or None."""
-        return self.peek(1).first_piece_meta if self else None
+        return self.peek_view(1).first_piece_meta if self else None
 
     def consume_all_slices(self, visit: Callable[[memoryview], object]) -> None:
         """Call `visit` with each piece that is left, as a memoryview, and move to the end.
@@ -258,6 +258,15 @@ class BytesReader(GetNumbers, io.BufferedIOBase):
         """Return a copy of at most `size` bytes, and of the current piece only."""
         count = self._file_count(size)
         return self._read_bytes(min(count, self.first_slice().nbytes))
+
+    def peek(self, size: SupportsIndex = 0, /) -> bytes:  # noqa: ARG002  # files take it as a hint
+        """Return a copy of what is left of the current piece without moving; b"" at the end.
+
+        This is the file's method, for `pickle` and its kin, which may get less or more than
+        `size` from it; `peek_view` gives what was asked for.
+        """
+        self._file_count(0)
+        return self.first_slice()[: io.DEFAULT_BUFFER_SIZE].tobytes()
 
     def readinto(self, target: Buffer, /) -> int:
         """Copy into `target` and return how many bytes that were: 0 only at the end."""

@@ -45,7 +45,7 @@ def own_blocks(source: BlockSource, nbytes: int) -> tuple[list[Block], int]:
     return blocks, room
 
 
-def take_ownership(blocks: Sequence[Block], giver: object) -> int:
+def take_ownership(blocks: Sequence[Block], giver: BlockSource | str) -> int:
     """Mark every block as owned, or raise BadMemory and mark none; return their room."""
     room = 0
     for taken, block in enumerate(blocks):
@@ -54,7 +54,7 @@ def take_ownership(blocks: Sequence[Block], giver: object) -> int:
             complaint = f"gave a {type(block).__name__} where a Block is wanted"
             if type(block) is Block:
                 complaint = "gave a block that has an owner already"
-            raise BadMemory(repr(giver), complaint)
+            raise BadMemory(giver if isinstance(giver, str) else repr(giver), complaint)
         block._has_owner = True
         room += block._stop
     return room

@@ -6,7 +6,10 @@ In bulk, a sender in a process of its own sends as fast as it can; each sample i
 process that receives until the end and does nothing with the bytes:
 
     trio receive_some        `trio.SocketStream.receive_some(n)`: new bytes for each receive
-    ours receive_view        `SocketStream.receive_view(n)`
+    ours receive_view        `SocketStream.receive_view(n)`: one read, at most n bytes
+    ours, reads of           `receive_view()`, `max_receive_nbytes=n`: each read asks for n bytes
+                             at the most, as trio's does, and one call makes as many reads
+                             as there is something to read, up to 256 KiB
     asyncio BufferedProtocol one buffer of n bytes, filled again and again: nobody may keep it
     asyncio StreamReader     `StreamReader.read(n)` with a limit of n
 
@@ -50,7 +53,7 @@ from _measure import (
 
 from trio_bytesbuf import BytesView, SocketStream
 
-TRIO, OURS = "trio receive_some", "ours receive_view"
+TRIO, OURS, READS = "trio receive_some", "ours receive_view", "ours, reads of"
 BUFFERED, READER = "asyncio BufferedProtocol", "asyncio StreamReader"
 SIZES = (65_536, 262_144, 1_048_576)
 MESSAGE = bytes(100)
@@ -79,6 +82,21 @@ async def with_trio(connection: socket.socket, size: int | None) -> Received:
         while data := await stream.receive_some(size):
             got.nbytes += len(data)
             got.receives += 1
+            del data
+    return got
+
+
+async def with_reads_of(connection: socket.socket, size: int | None) -> Received:
+    """Receive views, in reads of a given size."""
+    got = Received()
+    assert size is not None
+    socket = trio.socket.from_stdlib_socket(connection)
+    stream = SocketStream(socket, max_receive_nbytes=size)
+    with got.watch:
+        while view := await stream.receive_view():
+            got.nbytes += len(view)
+            got.receives += 1
+            del view
     return got
 
 
@@ -132,8 +150,9 @@ async def with_stream_reader(connection: socket.socket, size: int) -> Received:
 
 def receive(kind: str, connection: socket.socket, size: int | None) -> Received:
     """Run the event loop that this kind of receiver needs."""
-    if kind in (TRIO, OURS):
-        return trio.run(with_trio if kind == TRIO else with_ours, connection, size)
+    ours = {TRIO: with_trio, OURS: with_ours, READS: with_reads_of}
+    if kind in ours:
+        return trio.run(ours[kind], connection, size)
     assert size is not None
     receiver = with_buffered_protocol if kind == BUFFERED else with_stream_reader
     return asyncio.run(receiver(connection, size))
@@ -167,6 +186,7 @@ class Rival:
 
 RIVALS = [
     *(Rival(kind, size) for size in (None, *SIZES) for kind in (OURS, TRIO)),
+    *(Rival(READS, size) for size in SIZES),
     *(Rival(BUFFERED, size) for size in SIZES),
     *(Rival(READER, size) for size in SIZES[:2]),
 ]
@@ -207,13 +227,14 @@ def bulk(report: Report, *, turns: int, nbytes: int) -> tuple[Contest, Contest]:
     title = f"Receiving {nbytes / GB:g} GB over loopback TCP, {turns} turns"
     report.add(Table(title, [*columns, "min..max", "KiB/receive"], rows), (cpu, wall, kib))
     for size in SIZES:
-        ratio = cpu.ratio(str(Rival(OURS, size)), str(Rival(TRIO, size)))
-        report.promised(f"CPU s/GB ÷ trio's, both at {size_name(size)}", 0.87, ratio)
+        for kind in (OURS, READS):
+            ratio = cpu.ratio(str(Rival(kind, size)), str(Rival(TRIO, size)))
+            report.promised(f"CPU s/GB of {kind} {size_name(size)} ÷ trio's", 0.87, ratio)
     ratio = cpu.ratio(str(Rival(OURS, None)), str(Rival(TRIO, None)))
     report.promised("CPU s/GB ÷ trio's, both at their defaults", 0.75, ratio)
     best = {
-        kind: min((str(each) for each in RIVALS if each.kind == kind), key=wall.median)
-        for kind in (OURS, BUFFERED)
+        whose: min((str(each) for each in RIVALS if each.kind in kinds), key=wall.median)
+        for whose, kinds in ((OURS, (OURS, READS)), (BUFFERED, (BUFFERED,)))
     }
     ratio = wall.ratio(best[OURS], best[BUFFERED])
     report.promised(f"wall time of {best[OURS]} ÷ that of {best[BUFFERED]}", 1.0, ratio)
@@ -317,7 +338,7 @@ def draw(cpu: Contest, wall: Contest, path: Path) -> None:
     from matplotlib import pyplot as plt  # only here: the figures need no plot
 
     names = [str(rival) for rival in RIVALS]
-    colours = {OURS: "C0", TRIO: "C1", BUFFERED: "C2", READER: "C3"}
+    colours = {OURS: "C0", READS: "C0", TRIO: "C1", BUFFERED: "C2", READER: "C3"}
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 5), sharey=True, layout="constrained")
     colour = [colours[rival.kind] for rival in RIVALS]
     left.barh(names, [cpu.median(name) for name in names], color=colour)

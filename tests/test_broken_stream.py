@@ -107,6 +107,19 @@ async def test_what_arrived_before_a_reset_is_returned_first(nbytes, told_first,
                 await b.receive_view()
 
 
+@pytest.mark.parametrize("nbytes", [16_384, 16_384 + 65_536], ids=["one read", "two reads"])
+async def test_a_reset_that_a_later_read_of_the_same_call_meets_is_for_the_next_call(nbytes):
+    """The reads before it were full, so there is one more; what they brought is returned."""
+    a, b = await tcp_pair()
+    async with closing(a, b):
+        put_now(a, bytes(nbytes))
+        reset(a)
+        assert len(await b.receive_view()) == nbytes
+        for _ in range(3):
+            with pytest.raises(trio.BrokenResourceError):
+                await b.receive_view()
+
+
 async def test_a_peer_that_finished_and_left_is_a_clean_end_even_if_nobody_listens_to_us(in_place):
     """Sending fails, since the peer is gone; but it had sent its end, and receiving says so."""
     a, b = await tcp_pair()

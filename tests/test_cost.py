@@ -259,7 +259,7 @@ async def test_a_wait_after_bulk_leases_one_block_for_the_try_and_gives_it_back(
     [
         pytest.param(1, 1, id="a byte"),
         pytest.param(16_384, 16_384, id="16 KiB"),
-        pytest.param(65_536, 65_536, id="a quarter of the block"),
+        pytest.param(65_535, 65_535, id="a byte less than a quarter of the block"),
         pytest.param(65_537, 0, id="a byte more than a quarter"),
         pytest.param(262_144, 0, id="all of it"),
     ],

@@ -419,17 +419,32 @@ async def test_a_refused_unix_connection_names_the_path(tmp_path, left_behind):
         await open_unix_socket(path)
 
 
-async def test_opening_a_unix_listener_is_a_checkpoint_and_cancelled_makes_no_file(tmp_path):
-    """Cancellation is atomic."""
+async def test_opening_a_unix_listener_is_a_checkpoint(tmp_path):
+    """Like every async function."""
+    with trio.testing.assert_checkpoints():
+        listener = await open_unix_listener(tmp_path / "socket")
+    await listener.aclose()
+
+
+async def test_a_cancelled_opening_of_a_unix_listener_leaves_nothing_behind(tmp_path):
+    """At the first checkpoint, and where it waits for a thread to bind in: no file, no socket.
+
+    (A socket that is left open is a ResourceWarning, which is an error here.)
+    """
     path = tmp_path / "socket"
     with trio.CancelScope() as scope:
         scope.cancel()
         await open_unix_listener(path)
     assert scope.cancelled_caught
+
+    threads = trio.to_thread.current_default_thread_limiter()
+    threads.total_tokens, before = 1, threads.total_tokens
+    async with threads, trio.open_nursery() as nursery:
+        nursery.start_soon(open_unix_listener, path)
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    threads.total_tokens = before
     assert not path.exists()
-    with trio.testing.assert_checkpoints():
-        listener = await open_unix_listener(path)
-    await listener.aclose()
 
 
 async def test_cancelling_serve_unix_cancels_the_handlers_and_takes_the_file_away(tmp_path):

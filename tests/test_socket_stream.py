@@ -393,12 +393,13 @@ async def test_closing_wakes_a_task_that_waits_to_send(make, in_place):
 @pytest.mark.parametrize("method", ["write_view", "send_all"])
 @pytest.mark.parametrize("data", [b"", b"x"], ids=["empty", "one byte"])
 async def test_nothing_can_be_sent_after_the_end_was_announced(method, data, in_place):
-    """ClosedResourceError after `send_eof`, for empty data too."""
+    """ClosedResourceError after `send_eof`, for empty data too; and a checkpoint."""
     a, b = await socketpair()
     async with closing(a, b):
         await a.send_eof()
-        with pytest.raises(trio.ClosedResourceError, match="send_eof"):
+        with Steps() as steps, pytest.raises(trio.ClosedResourceError, match="send_eof"):
             await getattr(a, method)(data if method == "send_all" else BytesView(data))
+        assert steps.taken
 
 
 async def test_announcing_the_end_twice_is_harmless_and_receiving_goes_on(in_place):

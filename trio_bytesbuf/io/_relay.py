@@ -17,7 +17,8 @@ async def relay(a: SocketStream, b: SocketStream) -> None:
     are open afterwards; closing them is the caller's business, whatever happens here.
 
     Raises:
-      trio.BrokenResourceError: one of the connections is gone; what it had sent was passed on.
+      trio.BrokenResourceError: one of the connections is gone. If it was met by receiving, what had
+        been sent before was passed on; if by sending, the other direction stopped where it was.
       trio.ClosedResourceError: one of the streams was closed by another task.
       trio.BusyResourceError: another task uses one of the streams.
 

@@ -298,13 +298,8 @@ class SocketStream(Read, Write, trio.abc.HalfCloseableStream):
 
     async def send_all(self, data: Buffer) -> None:
         """Send all of `data`; trio's own method. As `write_view` otherwise."""
-        source = flat(data)
-        try:
-            with self._sending:
-                await self._send((source,) if source.nbytes else (), source.nbytes)
-        finally:
-            if source is not data:
-                source.release()
+        with flat(data) as source, self._sending:
+            await self._send((source,) if source.nbytes else (), source.nbytes)
 
     async def _send(self, pieces: Pieces, nbytes: int) -> None:
         if self._socket.did_shutdown_SHUT_WR:

@@ -100,7 +100,7 @@ class GlobalPool(Memory):
 
     def is_worth_keeping(self, filled_nbytes: int, capacity_nbytes: int, /) -> bool:
         """No for little, and for blocks that are mostly empty: a copy costs less than it pins."""
-        return filled_nbytes > UNPOOLED_NBYTES and 4 * filled_nbytes > capacity_nbytes
+        return filled_nbytes > UNPOOLED_NBYTES and 4 * filled_nbytes >= capacity_nbytes
 
     def trim(self) -> int:
         """Give idle memory back to Python; return how many bytes that were."""

@@ -271,8 +271,9 @@ def test_a_receive_stays_in_its_block_if_it_is_large(filled_nbytes: int, is_wort
 
 
 def test_a_receive_does_not_stay_in_a_block_that_is_mostly_empty() -> None:
-    """A quarter of a block or less is copied out."""
-    assert not GlobalPool().is_worth_keeping(LARGEST // 4, LARGEST)
+    """Less than a quarter of a block is copied out."""
+    assert GlobalPool().is_worth_keeping(LARGEST // 4, LARGEST)
+    assert not GlobalPool().is_worth_keeping(LARGEST // 4 - 1, LARGEST)
     assert GlobalPool().is_worth_keeping(LARGEST // 4 + 1, LARGEST)
 
 

@@ -24,7 +24,7 @@ async def relay(a: SocketStream, b: SocketStream) -> None:
 
     Cancellation: spoils. Bytes may be lost between the streams: close both.
 
-    Cost: no copy in Python but of receives up to 64 KiB that fill little of their
+    Cost: no copy in Python but of receives below 64 KiB that fill little of their
     block. At most one receive is held for each direction, so the memory is bounded and a slow
     receiver slows the sender down.
 

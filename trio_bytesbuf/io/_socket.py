@@ -30,6 +30,7 @@ import attrs
 import trio
 from trio.lowlevel import cancel_shielded_checkpoint, checkpoint, checkpoint_if_cancelled
 
+from .._errors import BadMemory
 from ..seq import BytesView, default_memory
 from ..seq._flat import count_of, flat
 from ..seq._view import make_view
@@ -48,6 +49,10 @@ if TYPE_CHECKING:
 DRAIN_NBYTES: Final = 262_144
 """How much one call takes at the most if it is not told: some 50 µs of work, after which it is
 another task's turn."""
+
+DRAIN_READS: Final = 16
+"""How many reads one call makes at the most, for memories whose blocks are small: 64 KiB in all in
+blocks of a page."""
 
 PLAIN_RECEIVE_NBYTES: Final = 65_536
 """What `receive_some` asks for at most if it is not told, as trio's does. The allocator maps and
@@ -130,7 +135,9 @@ class SocketStream(Read, Write, trio.abc.HalfCloseableStream):
         )
         self._receiving = Side("receiving from this stream")
         self._sending = Side("sending on this stream")
-        self._receive_size = ReceiveSize.up_to(_limit_of(max_receive_nbytes, "max_receive_nbytes"))
+        cap = _limit_of(max_receive_nbytes, "max_receive_nbytes")
+        self._receive_size = ReceiveSize.up_to(cap)
+        self._drain_nbytes = max(DRAIN_NBYTES, cap)
         self._failure: tuple[object, ...] | None = None
         self._received_nbytes = self._receive_calls = 0
         self._sent_nbytes = self._send_calls = 0
@@ -161,8 +168,8 @@ class SocketStream(Read, Write, trio.abc.HalfCloseableStream):
         """Wait until there are bytes and return what is at hand, as `Read.receive_view` has it.
 
         Args:
-          max_bytes: the most bytes to return, at least 1. If not given: at most 256 KiB, and
-            asked for in steps that follow what arrives.
+          max_bytes: the most bytes to return, at least 1. More than 256 KiB are never returned
+            at once (unless `max_receive_nbytes` is more), so that other tasks get their turn.
 
         Returns:
           A view of at least one byte; of none if, and only if, the peer has sent its end.
@@ -175,9 +182,11 @@ class SocketStream(Read, Write, trio.abc.HalfCloseableStream):
 
         Cancellation: atomic. No byte is lost.
 
-        Cost: one checkpoint; no copy, or one of at most 64 KiB where that saves memory.
+        Cost: one checkpoint; no copy, or one of less than 64 KiB where that saves memory.
         """
-        limit = DRAIN_NBYTES if max_bytes is None else _limit_of(max_bytes, "max_bytes")
+        limit = self._drain_nbytes
+        if max_bytes is not None:
+            limit = min(limit, _limit_of(max_bytes, "max_bytes"))
         self._receiving.enter()
         try:
             if not CAN_READ_IN_PLACE:
@@ -203,10 +212,10 @@ class SocketStream(Read, Write, trio.abc.HalfCloseableStream):
         size = self._receive_size
         views: list[BytesView] = []
         left = limit
-        while left:
+        for _ in range(DRAIN_READS):
             asked = min(size.nbytes, left)
             try:
-                received = self._read(fd, asked)
+                received, offered = self._read(fd, asked)
             except BlockingIOError:
                 break
             except Exception as exc:
@@ -220,9 +229,9 @@ class SocketStream(Read, Write, trio.abc.HalfCloseableStream):
             self._received_nbytes += nbytes
             size.received(nbytes, asked)
             views.append(received)
-            if nbytes < asked:
-                break
             left -= nbytes
+            if nbytes < offered or not left:
+                break
         if len(views) > 1:
             return BytesView.from_views(views)
         view = views[0] if views else None
@@ -230,21 +239,28 @@ class SocketStream(Read, Write, trio.abc.HalfCloseableStream):
             raise OSError(*self._failure)
         return view
 
-    def _read(self, fd: int, asked: int) -> BytesView:
-        """Read once, at most `asked` bytes."""
+    def _read(self, fd: int, asked: int) -> tuple[BytesView, int]:
+        """Read once, at most `asked` bytes; return them and how many there was room for."""
         if asked <= self._plain_nbytes:
             data = os.read(fd, asked)
-            return make_view((memoryview(data),), len(data)) if data else make_view((), 0)
-        window, origin = self._memory.lease(asked)
+            return make_view((memoryview(data),) if data else (), len(data)), asked
+        try:
+            window, origin = self._memory.lease(asked)
+        except OSError as exc:  # which must not be taken for the connection's
+            raise BadMemory(repr(self._memory), f"could not give memory: {exc}") from exc
         room = window.nbytes
-        nbytes = os.readv(fd, (window if room <= asked else window[:asked],))
+        if room > asked:
+            nbytes = os.readv(fd, (window[:asked],))
+        else:
+            nbytes = os.readv(fd, (window,))
+            asked = room
         if not nbytes:
-            return make_view((), 0)
+            return make_view((), 0), asked
         piece = window[:nbytes].toreadonly()
         if self._memory.is_worth_keeping(nbytes, room):
-            return make_view((piece,), nbytes, None if origin is None else (origin,))
+            return make_view((piece,), nbytes, None if origin is None else (origin,)), asked
         self._copied_nbytes += nbytes
-        return make_view((memoryview(piece.tobytes()),), nbytes)
+        return make_view((memoryview(piece.tobytes()),), nbytes), asked
 
     async def _receive_through_trio(self, limit: int) -> BytesView:
         """Receive where the system cannot fill buffers in place."""

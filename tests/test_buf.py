@@ -239,7 +239,7 @@ def test_items_are_counted_in_bytes() -> None:
     buf = FixedBlockMemory(3).reserve(12)
     buf.put_slice(words())
     assert buf.consume_all() == words().tobytes()
-    with pytest.raises(BufferFull, match="room for 8 bytes was requested, 4 are available"):
+    with pytest.raises(BufferFull, match="8 bytes do not fit, there is room for 4"):
         buf.put_slice(words())
     buf.put_slice(memoryview(bytes(4)).cast("B", (2, 2)))
     assert len(buf) == 4
@@ -620,7 +620,9 @@ def test_nothing_counts_as_filled_while_somebody_can_still_write_it(
     buf = filled()
     kept = keep(buf.first_unfilled_slice())
     before = state(buf)
-    with pytest.raises(MemoryInUse, match="lent for writing is still alive; drop it first"):
+    with pytest.raises(
+        MemoryInUse, match="lent for writing (is still alive|still uses it); drop it first"
+    ):
         call(buf)
     assert state(buf) == before
     del kept
@@ -802,7 +804,9 @@ def test_a_commit_is_refused_while_somebody_can_still_write(
             piece[:] = b"x" * piece.nbytes
         del piece
         kept = keep(write.pieces[which])
-        with pytest.raises(MemoryInUse, match="lent for writing is still alive; drop it first"):
+        with pytest.raises(
+            MemoryInUse, match="lent for writing (is still alive|still uses it); drop it first"
+        ):
             write.commit(9)
         assert len(buf) == 5
         del kept

@@ -351,7 +351,7 @@ def reserve_forgets_the_last_byte(patch):
 @bug("the memory is in use")
 def puts_in_the_middle_of_a_vectored_write(patch):
     """A builder changes while its room is lent to a vectored write."""
-    patch.setattr(BytesBuf, "_refuse_while_writing", lambda _: None)
+    patch.setattr(BytesBuf, "_refuse_while_busy", lambda _: None)
 
 
 # Figures

@@ -43,8 +43,10 @@ from __future__ import annotations
 import abc
 import struct
 import sys
+from collections.abc import Callable
+from math import ldexp
 from operator import index
-from typing import Final, cast
+from typing import Final, TypeVar, cast
 
 '''
 
@@ -130,12 +132,30 @@ class GetNumbers(abc.ABC):
 ''')
     lines.append('''
 
+_Number = TypeVar("_Number", int, float)
+
+
+def _real(value: float) -> float:
+    return ldexp(value, 0)  # float() would take text for a number, too
+
+
+def _packed(
+    pack: Callable[[_Number], bytes],
+    as_number: Callable[[_Number], _Number],
+    value: _Number,
+    what: str,
+) -> bytes:
+    try:
+        return pack(as_number(value))
+    except (struct.error, OverflowError):  # which do not name the value
+        raise OverflowError(f"{value} does not fit {what}") from None
+
+
 class PutNumbers(abc.ABC):
     """Appending numbers to a byte sequence.
 
-    Every method raises `BufferFull` if there is no room for the number, and OverflowError or
-    `struct.error` if the number does not fit its format, TypeError or `struct.error` if
-    it is none at all; each time nothing was put.
+    Every method raises `BufferFull` if there is no room for the number, OverflowError if the
+    number does not fit its format and TypeError if it is none; each time nothing was put.
     """
 
     __slots__ = ()
@@ -152,9 +172,12 @@ class PutNumbers(abc.ABC):
         if code in ORDERS:
             signed = suffix.startswith("i")
             arguments = f"{nbytes}, {big_order(code)}, signed={signed}"
-            lines.append(f"        self.put_slice(index(value).to_bytes({arguments}))\n")
+            pack = f"lambda number: number.to_bytes({arguments})"
         else:
-            lines.append(f"        self.put_slice(_{suffix.upper()}.pack(value))\n")
+            pack = f"_{suffix.upper()}.pack"
+        number = "index" if kind == "int" else "_real"
+        lines.append(f'        what = "{article(words)}"\n')
+        lines.append(f"        self.put_slice(_packed({pack}, {number}, value, what))\n")
     return "".join(lines)
 
 

@@ -32,3 +32,26 @@ from .mem import default_memory as default_memory
 from .seq import BytesBuf as BytesBuf
 from .seq import BytesReader as BytesReader
 from .seq import BytesView as BytesView
+
+__all__ = [
+    "BadMemory",
+    "BufferFull",
+    "BytesBuf",
+    "BytesBufError",
+    "BytesReader",
+    "BytesView",
+    "GlobalPool",
+    "MemoryInUse",
+    "NotEnoughBytes",
+    "Read",
+    "Released",
+    "SocketStream",
+    "UnexpectedEof",
+    "Write",
+    "default_memory",
+    "open_tcp_stream",
+    "open_unix_socket",
+    "relay",
+    "serve_tcp",
+    "serve_unix",
+]

@@ -39,10 +39,7 @@ class BufferFull(BytesBufError, BufferError):
     """How many there are."""
 
     def __str__(self) -> str:
-        return (
-            f"room for {self.requested} bytes was requested, "
-            f"{self.available} are available; reserve() more first"
-        )
+        return f"{self.requested} bytes do not fit, there is room for {self.available}"
 
 
 @attrs.define(eq=False, slots=False)

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 PROGRAM: Final = "python -m trio_bytesbuf"
 GIB: Final = 1_073_741_824
 
+MOST_NBYTES: Final = 1 << 50
+"""What the demo pumps at the most: more than a month of it, so more is a slip."""
+
 LINES_EVERY: Final = 1.0
 """Seconds between two lines of figures."""
 
@@ -152,13 +155,19 @@ def _seconds(text: str) -> float:
 
 
 def _gib(text: str) -> int:
-    return max(1, round(_positive(text, "a number of GiB") * GIB))
+    return _at_most(max(1.0, _positive(text, "a number of GiB") * GIB), text)
 
 
 def _nbytes(text: str) -> int:
     if not (text.isascii() and text.isdecimal() and int(text)):
         raise argparse.ArgumentTypeError(f"{text!r} is no number of bytes from 1 upwards")
-    return int(text)
+    return _at_most(int(text), text)
+
+
+def _at_most(nbytes: float, text: str) -> int:
+    if nbytes > MOST_NBYTES:
+        raise argparse.ArgumentTypeError(f"{text!r} is more than {MOST_NBYTES // GIB} GiB")
+    return round(nbytes)
 
 
 def _positive(text: str, what: str) -> float:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import abc
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Self
 
 import attrs
 import trio
 
 from ..seq import BytesBuf, BytesView
+from ..seq._flat import positive_count_of
 
 if TYPE_CHECKING:
     from typing import SupportsIndex
 
-NOTHING: Final = BytesView()
 """Put before the wait: a builder that refuses bytes does so while they are still in the stream."""
 
 
@@ -56,7 +56,8 @@ class Read(trio.abc.AsyncResource):
 
         Cancellation: atomic. No byte is lost; iterate again to go on.
         """
-        return Views(self, max_bytes)
+        limit = None if max_bytes is None else positive_count_of(max_bytes, "max_bytes")
+        return Views(self, limit)
 
     async def read_at_most_into(self, nbytes: SupportsIndex, buf: BytesBuf) -> int:
         """Wait until there are bytes and append at most `nbytes` of them to `buf`.
@@ -65,21 +66,28 @@ class Read(trio.abc.AsyncResource):
           How many bytes were appended; 0 if, and only if, the stream has ended.
 
         Raises:
-          As `receive_view`, and `MemoryInUse` if a slice of a window of `buf` is still alive.
+          As `receive_view`, and `MemoryInUse` if a slice of a window of `buf` is still alive. Until
+          this returns `buf` belongs to it: putting to it meanwhile raises `MemoryInUse`.
+          TypeError: `buf` is not a `BytesBuf`.
 
         Cancellation: atomic. Nothing was appended and no byte is lost.
 
         Cost: no copy; `buf` gets views of the memory they were received into.
         """
-        buf.put_view(NOTHING)
-        view = await self.receive_view(nbytes)
-        buf.put_view(view)
-        return len(view)
+        return await self._read_into(buf, positive_count_of(nbytes, "nbytes"))
 
     async def read_more_into(self, buf: BytesBuf) -> int:
         """Wait until there are bytes and append what is at hand; else as `read_at_most_into`."""
-        buf.put_view(NOTHING)
-        view = await self.receive_view()
+        return await self._read_into(buf, None)
+
+    async def _read_into(self, buf: BytesBuf, max_bytes: int | None) -> int:
+        if not isinstance(buf, BytesBuf):
+            raise TypeError(f"a BytesBuf is wanted to read into, not {type(buf).__name__}")
+        buf._hand_over("a read")
+        try:
+            view = await self.receive_view(max_bytes)
+        finally:
+            buf._hand_back()
         buf.put_view(view)
         return len(view)
 
@@ -101,7 +109,7 @@ class Views:
     """An async iterator over the views that a source receives; made by `Read.views`."""
 
     _source: Read
-    _max_bytes: SupportsIndex | None
+    _max_bytes: int | None
 
     def __aiter__(self) -> Self:
         return self

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+from ..seq._flat import count_of
+from ..seq._memory import memory_or_default
 from ._socket import SocketStream
 
 if TYPE_CHECKING:
@@ -21,6 +23,10 @@ if TYPE_CHECKING:
 
 BACKLOG = 65_535
 """As many waiting connections as the system allows, which caps the number; trio asks the same."""
+
+
+LARGEST_PORT = 65_535
+"""More than that is not refused by every system: some take it modulo 65,536."""
 
 
 class SocketListener(trio.abc.Listener[SocketStream]):
@@ -87,7 +93,13 @@ async def open_tcp_stream(
 
     Cancellation: atomic.
     """
-    return SocketStream(await trio.open_tcp_stream(host, port, **options), memory=memory)
+    memory = memory_or_default(memory)
+    where = _address(host, port)
+    try:
+        stream = await trio.open_tcp_stream(host, port, **options)
+    except OSError as exc:
+        raise _renamed(exc, f"cannot connect to {where}") from exc
+    return SocketStream(stream, memory=memory)
 
 
 async def open_unix_socket(
@@ -100,11 +112,12 @@ async def open_unix_socket(
 
     Cancellation: atomic.
     """
+    memory = memory_or_default(memory)
+    where = _unix_address(path)
     try:
-        stream = await trio.open_unix_socket(os.fspath(path))
+        stream = await trio.open_unix_socket(where)
     except OSError as exc:
-        where = os.fsdecode(path)
-        raise OSError(exc.errno, f"cannot connect to {where}: {exc.strerror or exc}") from exc
+        raise _renamed(exc, f"cannot connect to {where}") from exc
     return SocketStream(stream, memory=memory)
 
 
@@ -122,16 +135,17 @@ async def open_tcp_listeners(
 
     Cancellation: atomic.
     """
+    memory = memory_or_default(memory)
+    where = _address(host, port)
     try:
         listeners = await trio.open_tcp_listeners(port, host=host, backlog=backlog)
     except OSError as exc:
-        where = f"{_text(host) if host else '*'}:{port}"
-        raise OSError(exc.errno, f"cannot listen on {where}: {exc.strerror or exc}") from exc
+        raise _renamed(exc, f"cannot listen on {where}") from exc
     return [SocketListener(listener, memory=memory) for listener in listeners]
 
 
 async def open_unix_listener(
-    path: str | os.PathLike[str],
+    path: str | bytes | os.PathLike[str],
     *,
     backlog: int | None = None,
     memory: Memory | None = None,
@@ -139,7 +153,7 @@ async def open_unix_listener(
     """Listen for connections on a Unix socket at `path`, whose file goes when the listener does.
 
     A socket file that a program left behind when it died is replaced; one that somebody listens
-    on is not.
+    on is not. (A program that has made its file and does not listen yet looks like a dead one.)
 
     Raises:
       OSError: something is at `path` already, or it cannot be made; the message names it.
@@ -147,20 +161,23 @@ async def open_unix_listener(
     Cancellation: atomic.
     """
     await trio.lowlevel.checkpoint()
-    place = Path(path).absolute()  # noqa: ASYNC240  # looks up the working directory, no more
+    where = _unix_address(path)
+    memory = memory_or_default(memory)
+    waiting = BACKLOG if backlog is None else min(count_of(backlog, "backlog"), BACKLOG)
+    place = Path(where).absolute()  # noqa: ASYNC240  # looks up the working directory, no more
     socket = trio.socket.socket(trio.socket.AF_UNIX, trio.socket.SOCK_STREAM)
     try:
         try:
-            await socket.bind(os.fspath(path))
+            await socket.bind(where)
         except OSError as exc:
             if exc.errno != errno.EADDRINUSE or not _is_left_behind(place):
                 raise
             place.unlink()
-            await socket.bind(os.fspath(path))
-        socket.listen(BACKLOG if backlog is None else backlog)
+            await socket.bind(where)
+        socket.listen(waiting)
     except OSError as exc:
         socket.close()
-        raise OSError(exc.errno, f"cannot listen on {place}: {exc.strerror or exc}") from exc
+        raise _renamed(exc, f"cannot listen on {place}") from exc
     except BaseException:
         socket.close()
         raise
@@ -176,8 +193,25 @@ def _is_left_behind(path: Path) -> bool:
         return probe.connect_ex(os.fspath(path)) == errno.ECONNREFUSED
 
 
-def _text(host: str | bytes) -> str:
-    return host.decode() if isinstance(host, bytes) else host
+def _address(host: str | bytes | None, port: int) -> str:
+    """Return the address for error messages; raise ValueError for what is no port."""
+    if count_of(port, "port") > LARGEST_PORT:
+        raise ValueError(f"port must be at most {LARGEST_PORT}, not {port}")
+    return f"{'*' if host is None else os.fsdecode(host)}:{port}"
+
+
+def _unix_address(path: str | bytes | os.PathLike[str]) -> str:
+    """Return the path as text; raise ValueError for what the system would cut short."""
+    where = os.fsdecode(path)
+    if not where or "\0" in where:
+        raise ValueError(f"{where!r} is no path for a socket")
+    return where
+
+
+def _renamed(exc: OSError, what: str) -> OSError:
+    """Return the same error with a text that says what could not be done."""
+    text = f"{what}: {exc.strerror or exc}"
+    return OSError(text) if exc.errno is None else type(exc)(exc.errno, text)
 
 
 async def serve_tcp(

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import trio
 
-if TYPE_CHECKING:
-    from ._socket import SocketStream
+from ._socket import SocketStream
 
 
 async def relay(a: SocketStream, b: SocketStream) -> None:
@@ -35,6 +32,9 @@ async def relay(a: SocketStream, b: SocketStream) -> None:
       ...             await relay(client, server)
       ...     await serve_tcp(proxy, 8000)
     """
+    for stream in (a, b):
+        if not isinstance(stream, SocketStream):
+            raise TypeError(f"relay joins SocketStreams, not {type(stream).__name__}")
     failures: list[Exception] = []
 
     async def pass_on(source: SocketStream, sink: SocketStream) -> None:

@@ -31,8 +31,9 @@ import trio
 from trio.lowlevel import cancel_shielded_checkpoint, checkpoint, checkpoint_if_cancelled
 
 from .._errors import BadMemory
-from ..seq import BytesView, default_memory
-from ..seq._flat import count_of, flat
+from ..seq import BytesView
+from ..seq._flat import flat, positive_count_of
+from ..seq._memory import memory_or_default
 from ..seq._view import make_view
 from ._abc import Read, Write
 from ._receive_size import SIZES, ReceiveSize
@@ -128,14 +129,14 @@ class SocketStream(Read, Write, trio.abc.HalfCloseableStream):
             socket if isinstance(socket, trio.SocketStream) else trio.SocketStream(socket)
         )
         self._socket = self._stream.socket
-        self._memory = default_memory() if memory is None else memory
+        self._memory = memory_or_default(memory)
         # Up to this size a receive would not stay in this memory anyway (Law 2).
         self._plain_nbytes = max(
             (size for size in SIZES if not self._memory.is_worth_keeping(size, size)), default=0
         )
         self._receiving = Side("receiving from this stream")
         self._sending = Side("sending on this stream")
-        cap = _limit_of(max_receive_nbytes, "max_receive_nbytes")
+        cap = positive_count_of(max_receive_nbytes, "max_receive_nbytes")
         self._receive_size = ReceiveSize.up_to(cap)
         self._drain_nbytes = max(DRAIN_NBYTES, cap)
         self._failure: tuple[object, ...] | None = None
@@ -186,7 +187,7 @@ class SocketStream(Read, Write, trio.abc.HalfCloseableStream):
         """
         limit = self._drain_nbytes
         if max_bytes is not None:
-            limit = min(limit, _limit_of(max_bytes, "max_bytes"))
+            limit = min(limit, positive_count_of(max_bytes, "max_bytes"))
         self._receiving.enter()
         try:
             if not CAN_READ_IN_PLACE:
@@ -246,9 +247,12 @@ class SocketStream(Read, Write, trio.abc.HalfCloseableStream):
             return make_view((memoryview(data),) if data else (), len(data)), asked
         try:
             window, origin = self._memory.lease(asked)
-        except OSError as exc:  # which must not be taken for the connection's
+            room = window.nbytes
+        except (OSError, TypeError, ValueError, AttributeError) as exc:
+            # An OSError of the memory must not be taken for the connection's.
             raise BadMemory(repr(self._memory), f"could not give memory: {exc}") from exc
-        room = window.nbytes
+        if not room or window.readonly:
+            raise BadMemory(repr(self._memory), "gave no memory that can be written to")
         if room > asked:
             nbytes = os.readv(fd, (window[:asked],))
         else:
@@ -285,7 +289,7 @@ class SocketStream(Read, Write, trio.abc.HalfCloseableStream):
         """
         limit = min(self._receive_size.nbytes, PLAIN_RECEIVE_NBYTES)
         if max_bytes is not None:
-            limit = _limit_of(max_bytes, "max_bytes")
+            limit = min(self._drain_nbytes, positive_count_of(max_bytes, "max_bytes"))
         with self._receiving:
             try:
                 return await self._receive_bytes(limit)
@@ -305,7 +309,8 @@ class SocketStream(Read, Write, trio.abc.HalfCloseableStream):
 
         Cancellation: spoils. Some of the bytes may have been sent: close the stream.
 
-        Cost: one checkpoint if the kernel takes all at once; pieces below 4 KiB are joined.
+        Cost: one checkpoint if the kernel takes all at once. What is small is joined: 16 KiB in
+        all, or pieces below 1 KiB.
         """
         if not isinstance(view, BytesView):
             raise TypeError(f"write_view sends a BytesView, not {type(view).__name__}")
@@ -415,10 +420,3 @@ class SocketStream(Read, Write, trio.abc.HalfCloseableStream):
 
 CLOSED_ERRNOS: Final = {errno.EBADF, errno.ENOTSOCK}
 """What the system says of a descriptor that is not open any more, on Unix and on Windows."""
-
-
-def _limit_of(value: SupportsIndex, name: str) -> int:
-    limit = count_of(value, name)
-    if not limit:
-        raise ValueError(f"{name} must be at least 1, not 0")
-    return limit

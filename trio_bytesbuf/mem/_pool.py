@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from typing import Final, SupportsIndex
 
 import attrs
 
 from ..seq import Block, Memory
-from ..seq._flat import count_of
+from ..seq._flat import SoleOwner, count_of
 from ._shelf import Shelf, ShelfStatistics, check_shelf
 
 BLOCK_SIZES: Final = (65_536, 262_144, 1_048_576)
@@ -44,7 +45,7 @@ class PoolStatistics:
     """The same for each size of block."""
 
 
-class GlobalPool(Memory):
+class GlobalPool(SoleOwner, Memory):
     """A pool of blocks. A block is leased again only when it is proved that nobody can see it.
 
     The proof is made when the block is wanted, by CPython's reference count, and no finalizer
@@ -70,19 +71,26 @@ class GlobalPool(Memory):
       262144
     """
 
-    __slots__ = ("_shelves",)
+    __slots__ = ("_max_idle_nbytes", "_shelves")
 
     def __init__(self, *, max_idle_nbytes: SupportsIndex = MAX_IDLE_NBYTES) -> None:
         idle = count_of(max_idle_nbytes, "max_idle_nbytes")
-        self._shelves = tuple(Shelf(size, idle // size) for size in BLOCK_SIZES)
+        self._max_idle_nbytes = min(idle, sys.maxsize)
+        self._shelves = tuple(Shelf(size, self._max_idle_nbytes // size) for size in BLOCK_SIZES)
 
     def blocks(self, nbytes: int, /) -> Iterable[Block]:
-        """Return pooled blocks of at least `nbytes` bytes in all; a plain one if that is little."""
+        """Return pooled blocks of at least `nbytes` bytes in all.
+
+        A request that is too little to be worth it, or more than the pool would keep, gets one
+        plain block of its size.
+        """
         if nbytes <= UNPOOLED_NBYTES:
             return (Block(bytearray(nbytes)),) if nbytes else ()
         for shelf in self._shelves:
             if nbytes <= shelf.block_nbytes:
                 return (Block(shelf.lease()),)
+        if nbytes > self._max_idle_nbytes:  # more than could be kept for the next time
+            return (Block(bytearray(nbytes)),)
         largest = self._shelves[-1]
         whole, rest = divmod(nbytes, largest.block_nbytes)
         blocks = [Block(largest.lease()) for _ in range(whole)]

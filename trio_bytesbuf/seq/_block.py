@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from ._flat import flat
+from ._flat import SoleOwner, flat
 
 if TYPE_CHECKING:
     from ._flat import Buffer
@@ -40,7 +40,7 @@ class Origin:
 
 
 @attrs.define(eq=False, init=False, repr=False)
-class Block:
+class Block(SoleOwner):
     """Writable memory that a provider hands to one `BytesBuf`, which becomes its owner.
 
     Args:

@@ -20,13 +20,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, SupportsIndex
+from typing import TYPE_CHECKING, Final, SupportsIndex
 
 import attrs
 
 from .._errors import BufferFull, MemoryInUse, NotEnoughBytes
 from ._block import Block, Origin, check_block
-from ._flat import count_of
+from ._flat import SoleOwner, count_of
 from ._guard import MemoryGuard
 from ._numbers import PutNumbers
 from ._pieces import check_pieces
@@ -38,9 +38,11 @@ if TYPE_CHECKING:
     from ._flat import Buffer
     from ._source import BlockSource
 
+BYTE_MAX: Final = 255
+
 
 @attrs.define(eq=False, init=False, repr=False)
-class BytesBuf(PutNumbers):
+class BytesBuf(SoleOwner, PutNumbers):
     """Collects bytes in blocks of memory and hands them out as views, without copying them again.
 
     A builder has *filled* bytes, which `peek` and `consume` show, and *remaining capacity*, which
@@ -66,14 +68,14 @@ class BytesBuf(PutNumbers):
     _nbytes: int
     _room: int
     _window: memoryview | None
-    _write: BytesBufVectoredWrite | None
+    _busy: str | None
 
     def __init__(self) -> None:
         self._pieces = deque()
         self._origins = deque()
         self._blocks = deque()
         self._nbytes = self._room = 0
-        self._window = self._write = None
+        self._window = self._busy = None
 
     # Making one
 
@@ -100,6 +102,8 @@ class BytesBuf(PutNumbers):
     @classmethod
     def from_view(cls, view: BytesView) -> BytesBuf:
         """Return a builder that is filled with the bytes of `view`, which are not copied."""
+        if not isinstance(view, BytesView):
+            raise TypeError(f"from_view takes a BytesView, not {type(view).__name__}")
         buf = cls()
         buf.put_view(view)
         return buf
@@ -134,7 +138,7 @@ class BytesBuf(PutNumbers):
         """
         missing = count_of(nbytes, "nbytes") - self._room
         if missing > 0:
-            self._refuse_while_writing()
+            self._refuse_while_busy()
             blocks, room = own_blocks(default_source() if memory is None else memory, missing)
             self._blocks.extend(blocks)
             self._room += room
@@ -184,7 +188,9 @@ class BytesBuf(PutNumbers):
           TypeError, ValueError: a number is no integer, or out of its range.
           MemoryInUse: a slice of a window is still alive.
         """
-        byte = bytes((value,))
+        byte = count_of(value, "value")
+        if byte > BYTE_MAX:
+            raise ValueError(f"value must be a byte, at most {BYTE_MAX}, not {byte}")
         nbytes = count_of(count, "count")
         if nbytes > self._room:
             raise BufferFull(requested=nbytes, available=self._room)
@@ -192,7 +198,7 @@ class BytesBuf(PutNumbers):
         while nbytes:
             block = self._blocks[0]
             step = min(block._stop - block._end, nbytes)
-            block._memory[block._end : block._end + step] = byte * step
+            block._memory[block._end : block._end + step] = bytes((byte,)) * step
             self._fill(step)
             nbytes -= step
 
@@ -468,12 +474,13 @@ class BytesBuf(PutNumbers):
         if limit > self._room:
             return None
         self._close_window()
-        self._write = write = BytesBufVectoredWrite(self, self._blocks, limit)
+        write = BytesBufVectoredWrite(self, self._blocks, limit)
+        self._busy = "a vectored write is going on in this builder; leave it first"
         return write
 
     def _end_write(self, filled_nbytes: int, abandoned_blocks: int) -> None:
         """Take back what a vectored write was lent; called by it, once."""
-        self._write = None
+        self._busy = None
         for _ in range(abandoned_blocks):
             self._abandon_first_block()
         while filled_nbytes:
@@ -482,17 +489,25 @@ class BytesBuf(PutNumbers):
             self._fill(step)
             filled_nbytes -= step
 
-    def _refuse_while_writing(self) -> None:
-        if self._write is not None:
-            raise MemoryInUse("a vectored write is going on in this builder; leave it first")
+    def _hand_over(self, operation: str) -> None:
+        """Let nobody else put anything until `_hand_back`; the operation says what it is."""
+        self._close_window()
+        self._busy = f"{operation} is going on into this builder; wait for it"
+
+    def _hand_back(self) -> None:
+        self._busy = None
+
+    def _refuse_while_busy(self) -> None:
+        if self._busy is not None:
+            raise MemoryInUse(self._busy)
 
     def _close_window(self) -> None:
         """End the loan of a window, or raise MemoryInUse if it cannot be ended (Law 4)."""
         if self._window is not None:
             take_back((self._window,))
             self._window = None
-        if self._write is not None:
-            self._refuse_while_writing()
+        if self._busy is not None:
+            self._refuse_while_busy()
 
     # The rest
 

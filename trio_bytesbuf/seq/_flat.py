@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import operator
 import sys
-from typing import TYPE_CHECKING, SupportsIndex
+from typing import TYPE_CHECKING, NoReturn, SupportsIndex
 
 if sys.version_info >= (3, 12):
     from collections.abc import Buffer as Buffer
 elif TYPE_CHECKING:
     from typing_extensions import Buffer as Buffer
+
+
+class SoleOwner:
+    """What owns memory that it may write to, and so must not exist twice."""
+
+    __slots__ = ()
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
+        """Refuse `copy`, `deepcopy` and `pickle`, all of which ask this."""
+        raise TypeError(f"a {type(self).__name__} owns memory, so it cannot be copied or pickled")
 
 
 def flat(data: Buffer, /) -> memoryview:
@@ -42,4 +52,12 @@ def count_of(value: SupportsIndex, name: str, /) -> int:
     count = operator.index(value)
     if count < 0:
         raise ValueError(f"{name} must be at least 0, not {count}")
+    return count
+
+
+def positive_count_of(value: SupportsIndex, name: str, /) -> int:
+    """Like `count_of`, but at least 1."""
+    count = operator.index(value)
+    if count < 1:
+        raise ValueError(f"{name} must be at least 1, not {count}")
     return count

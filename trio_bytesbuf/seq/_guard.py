@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Self
 
 import attrs
 
 
-@attrs.define(eq=False, repr=False)
+@attrs.define(eq=False, repr=False, init=False)
 class MemoryGuard:
     """Keep blocks of memory alive and out of the pool, for as long as the guard is.
 
@@ -20,7 +21,10 @@ class MemoryGuard:
       >>> guard.release()
     """
 
-    _held: tuple[object, ...] = ()
+    _held: tuple[object, ...]
+
+    def __init__(self, held: Iterable[object] = ()) -> None:
+        self._held = tuple(held)
 
     def release(self) -> None:
         """Let the memory go. Releasing twice is harmless."""

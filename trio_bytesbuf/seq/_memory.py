@@ -86,6 +86,15 @@ def default_memory() -> Memory:
     return memory
 
 
+def memory_or_default(memory: Memory | None) -> Memory:
+    """Return `memory`, or the default; raise TypeError if it is no `Memory`."""
+    if memory is None:
+        return default_memory()
+    if not isinstance(memory, Memory):
+        raise TypeError(f"a Memory is wanted, not {type(memory).__name__}")
+    return memory
+
+
 def set_default_memory(memory: Memory) -> None:
     """Let everything use `memory` unless it is told otherwise.
 
@@ -94,9 +103,7 @@ def set_default_memory(memory: Memory) -> None:
     Raises:
       TypeError: `memory` is not a `Memory`.
     """
-    if not isinstance(memory, Memory):
-        raise TypeError(f"a Memory is wanted, not {type(memory).__name__}")
-    set_default_source(memory)
+    set_default_source(memory_or_default(memory))
 
 
 set_default_memory(PlainMemory())

@@ -10,8 +10,10 @@ from __future__ import annotations
 import abc
 import struct
 import sys
+from collections.abc import Callable
+from math import ldexp
 from operator import index
-from typing import Final, cast
+from typing import Final, TypeVar, cast
 
 _U8: Final = struct.Struct("=B")
 _I8: Final = struct.Struct("=b")
@@ -353,12 +355,30 @@ class GetNumbers(abc.ABC):
         return None if found is None else cast("float", found[0])
 
 
+_Number = TypeVar("_Number", int, float)
+
+
+def _real(value: float) -> float:
+    return ldexp(value, 0)  # float() would take text for a number, too
+
+
+def _packed(
+    pack: Callable[[_Number], bytes],
+    as_number: Callable[[_Number], _Number],
+    value: _Number,
+    what: str,
+) -> bytes:
+    try:
+        return pack(as_number(value))
+    except (struct.error, OverflowError):  # which do not name the value
+        raise OverflowError(f"{value} does not fit {what}") from None
+
+
 class PutNumbers(abc.ABC):
     """Appending numbers to a byte sequence.
 
-    Every method raises `BufferFull` if there is no room for the number, and OverflowError or
-    `struct.error` if the number does not fit its format, TypeError or `struct.error` if
-    it is none at all; each time nothing was put.
+    Every method raises `BufferFull` if there is no room for the number, OverflowError if the
+    number does not fit its format and TypeError if it is none; each time nothing was put.
     """
 
     __slots__ = ()
@@ -368,128 +388,160 @@ class PutNumbers(abc.ABC):
 
     def put_u8(self, value: int) -> None:
         """Append `value` as an unsigned 8-bit integer."""
-        self.put_slice(_U8.pack(value))
+        what = "an unsigned 8-bit integer"
+        self.put_slice(_packed(_U8.pack, index, value, what))
 
     def put_i8(self, value: int) -> None:
         """Append `value` as a signed 8-bit integer."""
-        self.put_slice(_I8.pack(value))
+        what = "a signed 8-bit integer"
+        self.put_slice(_packed(_I8.pack, index, value, what))
 
     def put_u16_be(self, value: int) -> None:
         """Append `value` as an unsigned 16-bit big-endian integer."""
-        self.put_slice(_U16_BE.pack(value))
+        what = "an unsigned 16-bit big-endian integer"
+        self.put_slice(_packed(_U16_BE.pack, index, value, what))
 
     def put_u16_le(self, value: int) -> None:
         """Append `value` as an unsigned 16-bit little-endian integer."""
-        self.put_slice(_U16_LE.pack(value))
+        what = "an unsigned 16-bit little-endian integer"
+        self.put_slice(_packed(_U16_LE.pack, index, value, what))
 
     def put_u16_ne(self, value: int) -> None:
         """Append `value` as an unsigned 16-bit native order integer."""
-        self.put_slice(_U16_NE.pack(value))
+        what = "an unsigned 16-bit native order integer"
+        self.put_slice(_packed(_U16_NE.pack, index, value, what))
 
     def put_i16_be(self, value: int) -> None:
         """Append `value` as a signed 16-bit big-endian integer."""
-        self.put_slice(_I16_BE.pack(value))
+        what = "a signed 16-bit big-endian integer"
+        self.put_slice(_packed(_I16_BE.pack, index, value, what))
 
     def put_i16_le(self, value: int) -> None:
         """Append `value` as a signed 16-bit little-endian integer."""
-        self.put_slice(_I16_LE.pack(value))
+        what = "a signed 16-bit little-endian integer"
+        self.put_slice(_packed(_I16_LE.pack, index, value, what))
 
     def put_i16_ne(self, value: int) -> None:
         """Append `value` as a signed 16-bit native order integer."""
-        self.put_slice(_I16_NE.pack(value))
+        what = "a signed 16-bit native order integer"
+        self.put_slice(_packed(_I16_NE.pack, index, value, what))
 
     def put_u32_be(self, value: int) -> None:
         """Append `value` as an unsigned 32-bit big-endian integer."""
-        self.put_slice(_U32_BE.pack(value))
+        what = "an unsigned 32-bit big-endian integer"
+        self.put_slice(_packed(_U32_BE.pack, index, value, what))
 
     def put_u32_le(self, value: int) -> None:
         """Append `value` as an unsigned 32-bit little-endian integer."""
-        self.put_slice(_U32_LE.pack(value))
+        what = "an unsigned 32-bit little-endian integer"
+        self.put_slice(_packed(_U32_LE.pack, index, value, what))
 
     def put_u32_ne(self, value: int) -> None:
         """Append `value` as an unsigned 32-bit native order integer."""
-        self.put_slice(_U32_NE.pack(value))
+        what = "an unsigned 32-bit native order integer"
+        self.put_slice(_packed(_U32_NE.pack, index, value, what))
 
     def put_i32_be(self, value: int) -> None:
         """Append `value` as a signed 32-bit big-endian integer."""
-        self.put_slice(_I32_BE.pack(value))
+        what = "a signed 32-bit big-endian integer"
+        self.put_slice(_packed(_I32_BE.pack, index, value, what))
 
     def put_i32_le(self, value: int) -> None:
         """Append `value` as a signed 32-bit little-endian integer."""
-        self.put_slice(_I32_LE.pack(value))
+        what = "a signed 32-bit little-endian integer"
+        self.put_slice(_packed(_I32_LE.pack, index, value, what))
 
     def put_i32_ne(self, value: int) -> None:
         """Append `value` as a signed 32-bit native order integer."""
-        self.put_slice(_I32_NE.pack(value))
+        what = "a signed 32-bit native order integer"
+        self.put_slice(_packed(_I32_NE.pack, index, value, what))
 
     def put_u64_be(self, value: int) -> None:
         """Append `value` as an unsigned 64-bit big-endian integer."""
-        self.put_slice(_U64_BE.pack(value))
+        what = "an unsigned 64-bit big-endian integer"
+        self.put_slice(_packed(_U64_BE.pack, index, value, what))
 
     def put_u64_le(self, value: int) -> None:
         """Append `value` as an unsigned 64-bit little-endian integer."""
-        self.put_slice(_U64_LE.pack(value))
+        what = "an unsigned 64-bit little-endian integer"
+        self.put_slice(_packed(_U64_LE.pack, index, value, what))
 
     def put_u64_ne(self, value: int) -> None:
         """Append `value` as an unsigned 64-bit native order integer."""
-        self.put_slice(_U64_NE.pack(value))
+        what = "an unsigned 64-bit native order integer"
+        self.put_slice(_packed(_U64_NE.pack, index, value, what))
 
     def put_i64_be(self, value: int) -> None:
         """Append `value` as a signed 64-bit big-endian integer."""
-        self.put_slice(_I64_BE.pack(value))
+        what = "a signed 64-bit big-endian integer"
+        self.put_slice(_packed(_I64_BE.pack, index, value, what))
 
     def put_i64_le(self, value: int) -> None:
         """Append `value` as a signed 64-bit little-endian integer."""
-        self.put_slice(_I64_LE.pack(value))
+        what = "a signed 64-bit little-endian integer"
+        self.put_slice(_packed(_I64_LE.pack, index, value, what))
 
     def put_i64_ne(self, value: int) -> None:
         """Append `value` as a signed 64-bit native order integer."""
-        self.put_slice(_I64_NE.pack(value))
+        what = "a signed 64-bit native order integer"
+        self.put_slice(_packed(_I64_NE.pack, index, value, what))
 
     def put_u128_be(self, value: int) -> None:
         """Append `value` as an unsigned 128-bit big-endian integer."""
-        self.put_slice(index(value).to_bytes(16, "big", signed=False))
+        what = "an unsigned 128-bit big-endian integer"
+        self.put_slice(_packed(lambda number: number.to_bytes(16, "big", signed=False), index, value, what))
 
     def put_u128_le(self, value: int) -> None:
         """Append `value` as an unsigned 128-bit little-endian integer."""
-        self.put_slice(index(value).to_bytes(16, "little", signed=False))
+        what = "an unsigned 128-bit little-endian integer"
+        self.put_slice(_packed(lambda number: number.to_bytes(16, "little", signed=False), index, value, what))
 
     def put_u128_ne(self, value: int) -> None:
         """Append `value` as an unsigned 128-bit native order integer."""
-        self.put_slice(index(value).to_bytes(16, sys.byteorder, signed=False))
+        what = "an unsigned 128-bit native order integer"
+        self.put_slice(_packed(lambda number: number.to_bytes(16, sys.byteorder, signed=False), index, value, what))
 
     def put_i128_be(self, value: int) -> None:
         """Append `value` as a signed 128-bit big-endian integer."""
-        self.put_slice(index(value).to_bytes(16, "big", signed=True))
+        what = "a signed 128-bit big-endian integer"
+        self.put_slice(_packed(lambda number: number.to_bytes(16, "big", signed=True), index, value, what))
 
     def put_i128_le(self, value: int) -> None:
         """Append `value` as a signed 128-bit little-endian integer."""
-        self.put_slice(index(value).to_bytes(16, "little", signed=True))
+        what = "a signed 128-bit little-endian integer"
+        self.put_slice(_packed(lambda number: number.to_bytes(16, "little", signed=True), index, value, what))
 
     def put_i128_ne(self, value: int) -> None:
         """Append `value` as a signed 128-bit native order integer."""
-        self.put_slice(index(value).to_bytes(16, sys.byteorder, signed=True))
+        what = "a signed 128-bit native order integer"
+        self.put_slice(_packed(lambda number: number.to_bytes(16, sys.byteorder, signed=True), index, value, what))
 
     def put_f32_be(self, value: float) -> None:
         """Append `value` as a 32-bit big-endian float."""
-        self.put_slice(_F32_BE.pack(value))
+        what = "a 32-bit big-endian float"
+        self.put_slice(_packed(_F32_BE.pack, _real, value, what))
 
     def put_f32_le(self, value: float) -> None:
         """Append `value` as a 32-bit little-endian float."""
-        self.put_slice(_F32_LE.pack(value))
+        what = "a 32-bit little-endian float"
+        self.put_slice(_packed(_F32_LE.pack, _real, value, what))
 
     def put_f32_ne(self, value: float) -> None:
         """Append `value` as a 32-bit native order float."""
-        self.put_slice(_F32_NE.pack(value))
+        what = "a 32-bit native order float"
+        self.put_slice(_packed(_F32_NE.pack, _real, value, what))
 
     def put_f64_be(self, value: float) -> None:
         """Append `value` as a 64-bit big-endian float."""
-        self.put_slice(_F64_BE.pack(value))
+        what = "a 64-bit big-endian float"
+        self.put_slice(_packed(_F64_BE.pack, _real, value, what))
 
     def put_f64_le(self, value: float) -> None:
         """Append `value` as a 64-bit little-endian float."""
-        self.put_slice(_F64_LE.pack(value))
+        what = "a 64-bit little-endian float"
+        self.put_slice(_packed(_F64_LE.pack, _real, value, what))
 
     def put_f64_ne(self, value: float) -> None:
         """Append `value` as a 64-bit native order float."""
-        self.put_slice(_F64_NE.pack(value))
+        what = "a 64-bit native order float"
+        self.put_slice(_packed(_F64_NE.pack, _real, value, what))

@@ -193,19 +193,19 @@ class BytesReader(GetNumbers, io.BufferedIOBase):
             self._move(part.nbytes)
             at += part.nbytes
 
-    def unpack(self, layout: struct.Struct) -> tuple[object, ...]:
-        """Take what a `struct.Struct` describes and return its values.
+    def unpack(self, layout: struct.Struct | str) -> tuple[object, ...]:
+        """Take what a `struct.Struct`, or its format, describes and return its values.
 
         Raises:
           NotEnoughBytes: it is not all there; nothing was taken.
 
         Cost: no copy where it lies in one piece.
         """
-        return self._read_struct(layout)
+        return self._read_struct(_layout_of(layout))
 
-    def try_unpack(self, layout: struct.Struct) -> tuple[object, ...] | None:
+    def try_unpack(self, layout: struct.Struct | str) -> tuple[object, ...] | None:
         """Like `unpack`, but None when it is not all there."""
-        return self._read_struct_or_none(layout)
+        return self._read_struct_or_none(_layout_of(layout))
 
     def _read_struct(self, layout: struct.Struct) -> tuple[object, ...]:
         nbytes = layout.size
@@ -314,6 +314,10 @@ class BytesReader(GetNumbers, io.BufferedIOBase):
             self._pieces = ()
             self._nbytes = self._piece = self._offset = self._position = 0
         super().close()
+
+
+def _layout_of(layout: struct.Struct | str) -> struct.Struct:
+    return layout if isinstance(layout, struct.Struct) else struct.Struct(layout)
 
 
 def _writable(target: Buffer) -> memoryview:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
@@ -37,7 +38,16 @@ def own_blocks(source: BlockSource, nbytes: int) -> tuple[list[Block], int]:
       BadMemory: `source` gave fewer bytes than it was asked for, something that is
         not a block, or a block that has an owner already.
     """
-    blocks = list(source.blocks(nbytes))
+    if nbytes > sys.maxsize:
+        raise MemoryError(f"{nbytes} bytes are more than this machine can address")
+    try:
+        give = source.blocks
+    except AttributeError:
+        raise TypeError(f"a Memory is wanted, not {type(source).__name__}") from None
+    given = give(nbytes)
+    if not isinstance(given, Iterable):
+        raise BadMemory(repr(source), f"gave a {type(given).__name__} where blocks are wanted")
+    blocks = list(given)
     room = take_ownership(blocks, source)
     if room < nbytes:
         _give_back(blocks)

@@ -15,7 +15,7 @@ import attrs
 
 from .._errors import BufferFull, MemoryInUse
 from ._block import Block
-from ._flat import count_of
+from ._flat import SoleOwner, count_of
 from ._guard import MemoryGuard
 from ._proof import open_slices, own_memoryview
 
@@ -37,7 +37,7 @@ def take_back(windows: Iterable[memoryview]) -> None:
             window.release()
         except BufferError:
             raise MemoryInUse(
-                "an array made of memory that was lent for writing is still alive; drop it first"
+                "something made of memory that was lent for writing still uses it; drop it first"
             ) from None
 
 
@@ -48,7 +48,7 @@ class Lender(Protocol):
 
 
 @attrs.define(eq=False, init=False, repr=False)
-class BytesBufVectoredWrite:
+class BytesBufVectoredWrite(SoleOwner):
     """The remaining capacity of a builder, lent for writing in several places at once.
 
     Made by `BytesBuf.begin_vectored_write`; see there.

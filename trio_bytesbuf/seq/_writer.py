@@ -36,6 +36,8 @@ class BytesBufWriter(io.BufferedIOBase):
     """
 
     def __init__(self, buf: BytesBuf | None = None, memory: BlockSource | None = None) -> None:
+        if not isinstance(buf, BytesBuf | None):
+            raise TypeError(f"a BytesBuf is wanted to write to, not {type(buf).__name__}")
         self._buf = BytesBuf() if buf is None else buf
         self._memory = memory
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import copy
 import ctypes
 import pickle
 import subprocess
@@ -27,6 +28,7 @@ from trio_bytesbuf import (
     default_memory,
 )
 from trio_bytesbuf.mem import Block, Memory, set_default_memory
+from trio_bytesbuf.seq._buf import COALESCED_NBYTES
 from trio_bytesbuf.testing import FixedBlockMemory, TransparentMemory, check_laws
 
 every_memory = pytest.mark.parametrize("make_memory", MEMORIES.values(), ids=MEMORIES)
@@ -251,16 +253,61 @@ def test_items_are_counted_in_bytes() -> None:
 def test_put_view_copies_nothing_and_uses_no_capacity(
     one: tuple[bytes, BytesView], two: tuple[bytes, BytesView]
 ) -> None:
-    """The pieces of what comes out are those that went in."""
-    buf = BytesBuf.from_view(one[1])
-    buf.put_view(two[1])
-    assert buf.capacity == len(buf) == len(one[0]) + len(two[0])
+    """The pieces of what comes out are those that went in, if they are not tiny."""
+    large = BytesView(bytes(COALESCED_NBYTES))
+    buf = BytesBuf()
+    for view in (one[1], large, two[1]):
+        buf.put_view(view)
+    assert buf.capacity == len(buf) == len(one[0]) + len(large) + len(two[0])
     out = buf.consume_all()
     check_laws(out)
-    assert out == one[0] + two[0]
+    assert out == one[0] + large.to_bytes() + two[0]
     assert [id(p.obj) for p in out.pieces] == [
-        id(p.obj) for view in (one[1], two[1]) for p in view.pieces
+        id(p.obj) for view in (one[1], large, two[1]) for p in view.pieces
     ]
+
+
+@given(st.lists(st.integers(0, 40), max_size=300))
+def test_a_few_bytes_behind_a_few_bytes_are_joined(sizes: list[int]) -> None:
+    """However little is put at a time, the pieces stay few, and what was shown stays as it was."""
+    buf, model, shown = BytesBuf(), bytearray(), []
+    for at, nbytes in enumerate(sizes):
+        data = bytes((at % 251,)) * nbytes
+        buf.put_view(BytesView(data))
+        model += data
+        if at % 7 == 0:
+            shown.append((buf.peek(), bytes(model)))
+    check_laws(buf)
+    assert buf.peek() == bytes(model)
+    assert len(buf.peek().pieces) <= 1 + len(model) // COALESCED_NBYTES
+    assert all(view == data for view, data in shown)
+
+
+@given(cut_bytes(), st.integers(0, 60))
+def test_peeking_at_a_beginning_shows_no_more(drawn: tuple[bytes, BytesView], limit: int) -> None:
+    """`peek(n)` is the first n bytes of `peek()`, and leaves everything as it is."""
+    data, view = drawn
+    buf = BytesBuf.from_view(view)
+    shown = buf.peek(limit)
+    check_laws(shown)
+    assert shown == data[:limit]
+    assert buf.consume_all() == data
+
+
+@pytest.mark.parametrize("owner", ["buf", "block", "write", "pool"])
+@pytest.mark.parametrize("how", [copy.copy, copy.deepcopy, pickle.dumps], ids=lambda f: f.__name__)
+def test_what_owns_memory_exists_once(owner: str, how: Callable[[object], object]) -> None:
+    """A copied builder or block could write what the original has shown."""
+    buf = filled(b"abc", room=3)
+    things = {
+        "buf": buf,
+        "block": Block(bytearray(3)),
+        "write": filled(room=2).begin_vectored_write(),
+        "pool": GlobalPool(),
+    }
+    with pytest.raises(TypeError, match=f"a {type(things[owner]).__name__} owns memory"):
+        how(things[owner])
+    assert buf.consume_all() == b"abc"
 
 
 def test_a_view_of_memory_that_may_change_stays_one_in_a_builder() -> None:
@@ -621,7 +668,7 @@ def test_nothing_counts_as_filled_while_somebody_can_still_write_it(
     kept = keep(buf.first_unfilled_slice())
     before = state(buf)
     with pytest.raises(
-        MemoryInUse, match="lent for writing (is still alive|still uses it); drop it first"
+        MemoryInUse, match=r"lent for writing (is still alive|still uses it); drop it first"
     ):
         call(buf)
     assert state(buf) == before
@@ -805,7 +852,7 @@ def test_a_commit_is_refused_while_somebody_can_still_write(
         del piece
         kept = keep(write.pieces[which])
         with pytest.raises(
-            MemoryInUse, match="lent for writing (is still alive|still uses it); drop it first"
+            MemoryInUse, match=r"lent for writing (is still alive|still uses it); drop it first"
         ):
             write.commit(9)
         assert len(buf) == 5

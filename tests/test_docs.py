@@ -21,7 +21,7 @@ BLOCK = re.compile(r"^```python\n(?P<code>>>> .*?)^```$", re.MULTILINE | re.DOTA
 
 # How many docstrings had examples when this was written. Fewer means that examples were lost, or
 # that this file has stopped finding them.
-LEAST_DOCSTRINGS = 10
+LEAST_DOCSTRINGS = 12
 
 
 def modules() -> Iterator[ModuleType]:
@@ -98,3 +98,14 @@ def test_the_examples_are_found() -> None:
     names = [test.name for test in DOCSTRINGS]
     assert len(names) >= LEAST_DOCSTRINGS, names
     assert "trio_bytesbuf.seq._view.BytesView" in names
+
+
+LINK = re.compile(r"\]\((?P<target>[^)#\s]+)[^)]*\)")
+
+
+@pytest.mark.parametrize("page", sorted(ROOT.glob("**/*.md")), ids=lambda page: page.name)
+def test_no_page_leads_nowhere(page: Path) -> None:
+    """Every link to a file of ours finds it, pictures included."""
+    targets = [found["target"] for found in LINK.finditer(page.read_text(encoding="utf-8"))]
+    local = [target for target in targets if "://" not in target]
+    assert [target for target in local if not (page.parent / target).exists()] == []

@@ -180,3 +180,34 @@ def test_an_interpreter_that_counts_otherwise_is_refused() -> None:
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert result.returncode != 0
     assert "they prove nothing" in result.stderr
+
+
+CURIOUS_DEBUGGER = """
+import sys
+
+def look(frame, event, arg):
+    if frame.f_code.co_filename.endswith("_proof.py"):
+        frame.f_locals  # before 3.13 this makes a snapshot that refers to every local variable
+        return look
+
+sys.settrace(look)
+import trio_bytesbuf
+sys.settrace(None)
+from trio_bytesbuf.mem._shelf import Shelf
+from trio_bytesbuf.seq import _proof
+
+shelf = Shelf(16, 4)
+view = memoryview(shelf.lease())
+assert shelf.lease() is not view.obj, "a block that somebody sees was leased"
+window = _proof.own_memoryview(bytearray(2))
+part = window[1:]
+assert _proof.open_slices(window) > 0, "a window that somebody can write counts as closed"
+"""
+
+
+def test_a_debugger_that_looks_while_we_measure_cannot_raise_the_baseline() -> None:
+    """No reference beyond the known ones is believed, so nothing that is seen counts as free."""
+    done = subprocess.run(
+        [sys.executable, "-c", CURIOUS_DEBUGGER], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import hashlib
 
 import pytest
@@ -23,6 +24,7 @@ from pairs import (
 
 from trio_bytesbuf import BytesView, GlobalPool, SocketStream, relay
 from trio_bytesbuf.io import _socket
+from trio_bytesbuf.io._socket import DRAIN_NBYTES
 
 
 @contextlib.asynccontextmanager
@@ -200,6 +202,56 @@ async def test_a_stream_that_another_task_sends_on_is_busy():
             with trio.fail_after(5), pytest.raises(trio.BusyResourceError):
                 await relay(near, far)
             nursery.cancel_scope.cancel()
+
+
+async def test_what_a_dead_side_had_sent_is_passed_on_however_much_it_is():
+    """A server that answers early, at length, and dies while the client is still sending."""
+    answer = noise(1_000_000)
+    async with relayed(tcp_pair) as (client, near, far, server):
+        for stream in (client, near, far, server):
+            big_buffers(stream)
+        put_now(far, b"what the server will not read")
+        with trio.fail_after(10):
+            await server.send_all(answer)  # all of it fits into the kernel
+        await server.aclose()  # with something unread, which resets the connection
+        put_now(client, b"what the server will not get")
+        got = bytearray()
+
+        async def read_the_answer():
+            with contextlib.suppress(trio.BrokenResourceError):
+                async for view in client.views():
+                    got.extend(view.to_bytes())
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(read_the_answer)
+            with trio.fail_after(10), pytest.raises(trio.BrokenResourceError):
+                await relay(near, far)
+            await near.aclose()
+    assert len(got) > 2 * DRAIN_NBYTES
+    assert bytes(got) == answer
+
+
+@pytest.mark.parametrize("half", ["receiving", "sending"])
+async def test_an_error_that_is_kept_holds_no_memory(half):
+    """Nor does a cycle: the collector has no part in it."""
+    pool = GlobalPool()
+    gc.disable()
+    try:
+        async with relayed(tcp_pair, memory=pool) as (client, near, far, server):
+            for stream in (client, near, far, server):
+                big_buffers(stream)
+            if half == "sending":
+                reset(server)
+                await trio.testing.wait_all_tasks_blocked()
+            put_now(client, bytes(60_000))
+            if half == "receiving":
+                reset(client)
+            with trio.fail_after(5), pytest.raises(trio.BrokenResourceError) as kept:
+                await relay(near, far)
+            assert pool.statistics().leases > 0
+            assert pool.statistics().lent_nbytes == 0, kept
+    finally:
+        gc.enable()
 
 
 async def test_a_memory_that_fails_is_not_taken_for_a_broken_connection():

@@ -14,8 +14,8 @@ async def relay(a: SocketStream, b: SocketStream) -> None:
     are open afterwards; closing them is the caller's business, whatever happens here.
 
     Raises:
-      trio.BrokenResourceError: one of the connections is gone. If it was met by receiving, what had
-        been sent before was passed on; if by sending, the other direction stopped where it was.
+      trio.BrokenResourceError: one of the connections is gone. What had arrived from it was passed
+        on before; what was on its way to it is lost.
       trio.ClosedResourceError: one of the streams was closed by another task.
       trio.BusyResourceError: another task uses one of the streams.
 
@@ -38,17 +38,28 @@ async def relay(a: SocketStream, b: SocketStream) -> None:
     failures: list[Exception] = []
 
     async def pass_on(source: SocketStream, sink: SocketStream) -> None:
+        view = None
         try:
-            async for view in source.views():
-                await sink.write_view(view)
-                del view  # while waiting for more, its block belongs to whoever needs one
+            while True:
+                view = None  # while waiting, its block belongs to whoever needs one
+                view = await source.receive_view()
+                if not view:
+                    break
+                try:
+                    await sink.write_view(view)
+                except trio.BrokenResourceError as exc:
+                    # The other direction goes on: what this sink had sent before may wait there.
+                    failures.append(exc)
+                    return
             await sink.send_eof()
         except (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError) as exc:
             failures.append(exc)
             nursery.cancel_scope.cancel()
+        finally:
+            del view  # an error that is kept holds this frame, but no memory
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(pass_on, a, b)
         nursery.start_soon(pass_on, b, a)
     if failures:
-        raise failures[0]
+        raise failures.pop(0)

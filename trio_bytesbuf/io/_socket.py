@@ -45,7 +45,6 @@ if TYPE_CHECKING:
 
     from ..seq import Memory
     from ..seq._flat import Buffer
-    from ..seq._pieces import Pieces
 
 DRAIN_NBYTES: Final = 262_144
 """How much one call takes at the most if it is not told: some 50 µs of work, after which it is
@@ -202,7 +201,7 @@ class SocketStream(Read, Write, trio.abc.HalfCloseableStream):
                 view = self._receive_now(limit)
         except OSError as exc:
             await cancel_shielded_checkpoint()
-            raise self._in_trios_words(exc) from exc
+            raise self._in_trios_words(exc) from exc.with_traceback(None)
         finally:
             self._receiving.taken = False
         return view
@@ -294,7 +293,7 @@ class SocketStream(Read, Write, trio.abc.HalfCloseableStream):
             try:
                 return await self._receive_bytes(limit)
             except OSError as exc:
-                raise self._in_trios_words(exc) from exc
+                raise self._in_trios_words(exc) from exc.with_traceback(None)
 
     # Sending
 
@@ -314,20 +313,25 @@ class SocketStream(Read, Write, trio.abc.HalfCloseableStream):
         """
         if not isinstance(view, BytesView):
             raise TypeError(f"write_view sends a BytesView, not {type(view).__name__}")
-        with self._sending:
-            await self._send(view._pieces, view._nbytes)
+        try:
+            with self._sending:
+                await self._send(SendPlan.of(view._pieces, view._nbytes))
+        finally:
+            del view  # an error that is kept holds this frame, but no memory
 
     async def send_all(self, data: Buffer) -> None:
-        """Send all of `data`; trio's own method. As `write_view` otherwise."""
+        """Send all of `data`; trio's own method. As `write_view` otherwise; takes views, too."""
+        if isinstance(data, BytesView):
+            await self.write_view(data)
+            return
         with flat(data) as source, self._sending:
-            await self._send((source,) if source.nbytes else (), source.nbytes)
+            await self._send(SendPlan.of((source,) if source.nbytes else (), source.nbytes))
 
-    async def _send(self, pieces: Pieces, nbytes: int) -> None:
+    async def _send(self, plan: SendPlan) -> None:
         if self._socket.did_shutdown_SHUT_WR:
             await checkpoint()
             raise trio.ClosedResourceError("the end of this stream was announced by send_eof")
         await checkpoint_if_cancelled()
-        plan = SendPlan.of(pieces, nbytes)
         self._copied_nbytes += plan.joined_nbytes
         try:
             while True:
@@ -353,7 +357,7 @@ class SocketStream(Read, Write, trio.abc.HalfCloseableStream):
                     await checkpoint()
         except OSError as exc:
             await cancel_shielded_checkpoint()
-            raise self._in_trios_words(exc) from exc
+            raise self._in_trios_words(exc) from exc.with_traceback(None)
         finally:
             del plan  # an error that is looked at holds this frame, but not the caller's memory
         await cancel_shielded_checkpoint()

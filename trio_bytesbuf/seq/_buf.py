@@ -36,9 +36,14 @@ from ._window import BytesBufVectoredWrite, lend, take_back
 
 if TYPE_CHECKING:
     from ._flat import Buffer
+    from ._pieces import Pieces
     from ._source import BlockSource
 
 BYTE_MAX: Final = 255
+
+COALESCED_NBYTES: Final = 256
+"""Pieces below this are joined with a view as small that is put behind them, which bounds what a
+piece costs beside its bytes. Picked, not measured; copying so little does not show in time."""
 
 
 @attrs.define(eq=False, init=False, repr=False)
@@ -205,6 +210,9 @@ class BytesBuf(SoleOwner, PutNumbers):
     def put_view(self, view: BytesView) -> None:
         """Append the bytes of `view` without copying them, and without using capacity.
 
+        A few bytes behind a few bytes are joined by copying: each piece costs some 360 bytes of
+        memory, so a peer that sends single bytes would have a builder grow by that.
+
         Raises:
           TypeError: `view` is not a `BytesView`; `put_slice` copies other buffers.
           MemoryInUse: a slice of a window is still alive.
@@ -217,9 +225,22 @@ class BytesBuf(SoleOwner, PutNumbers):
         origins = view._origins
         self._close_window()
         self._seal()
+        if view._nbytes < COALESCED_NBYTES and origins is None and self._coalesce(pieces):
+            self._nbytes += view._nbytes
+            return
         self._pieces.extend(pieces)
         self._origins.extend((None,) * len(pieces) if origins is None else origins)
         self._nbytes += view._nbytes
+
+    def _coalesce(self, pieces: Pieces) -> bool:
+        """Join small pieces with a small last one, or say that it is not small (or not ours)."""
+        if not pieces or not self._pieces or self._origins[-1] is not None:
+            return False
+        last = self._pieces[-1]
+        if last.nbytes >= COALESCED_NBYTES:
+            return False
+        self._pieces[-1] = memoryview(b"".join((last, *pieces)))
+        return True
 
     def _fill(self, nbytes: int) -> None:
         """Count the next `nbytes` bytes of the first block as filled; they are written already."""
@@ -247,13 +268,30 @@ class BytesBuf(SoleOwner, PutNumbers):
 
     # Taking bytes out
 
-    def peek(self) -> BytesView:
+    def peek(self, max_nbytes: SupportsIndex | None = None) -> BytesView:
         """Return a view of the filled bytes and leave them in the builder.
 
-        Cost: proportional to the number of pieces; no copy.
+        Args:
+          max_nbytes: at most so many of them, from the front; all if not given.
+
+        Raises:
+          TypeError, ValueError: `max_nbytes` is no integer, or negative.
+
+        Cost: proportional to the number of pieces shown; no copy.
         """
         self._seal()
-        return make_view(tuple(self._pieces), self._nbytes, said(self._origins))
+        if max_nbytes is None or count_of(max_nbytes, "max_nbytes") >= self._nbytes:
+            return make_view(tuple(self._pieces), self._nbytes, said(self._origins))
+        limit = left = count_of(max_nbytes, "max_nbytes")
+        shown: list[memoryview] = []
+        origins: list[Origin | None] = []
+        for piece, origin in zip(self._pieces, self._origins, strict=True):
+            if not left:
+                break
+            shown.append(piece[:left])
+            origins.append(origin)
+            left -= shown[-1].nbytes
+        return make_view(tuple(shown), limit, said(origins))
 
     def consume(self, nbytes: SupportsIndex) -> BytesView:
         """Cut `nbytes` bytes off the front and return a view of them.

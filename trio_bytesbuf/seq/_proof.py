@@ -18,10 +18,12 @@ Law 2. If a memoryview has a managed buffer of its own, then the references to t
        writing can be proved closed. `gc.get_referents` shows the managed buffer.
 
 The numbers are measured below, when the package is imported, by the same instructions that
-use them, because what the interpreter itself holds differs between its versions. If the
-measurement does not come out as the laws say, then this interpreter is not one we
-can prove anything on, and the package refuses to be imported: wrong proofs show one
-connection's bytes to another.
+use them, because what the interpreter itself holds differs between its versions. More than
+the variable, the call's argument and, for a managed buffer, its memoryview is never believed:
+before 3.13 a debugger that looks at local variables while we measure adds a reference, and
+a baseline that is too high would call blocks free that somebody sees. One that is too low
+only costs allocations. If the laws do not hold, then this interpreter is not one we can prove
+anything on, and the package refuses to be imported.
 """
 
 from __future__ import annotations
@@ -76,10 +78,10 @@ def _measured_for_exporter() -> int:
     return getrefcount(exporter)
 
 
-REFERENCES_TO_A_LONE_EXPORTER: Final = _measured_for_exporter()
+REFERENCES_TO_A_LONE_EXPORTER: Final = min(_measured_for_exporter(), 2)
 """What `getrefcount(x)` says of a local variable `x` that holds the only reference."""
 
-_REFERENCES_TO_A_LONE_WINDOW: Final = _measured_for_window()
+_REFERENCES_TO_A_LONE_WINDOW: Final = min(_measured_for_window(), 3)
 
 
 def open_slices(window: memoryview, /) -> int:
@@ -100,7 +102,12 @@ Law 1 is only used where this is false; elsewhere the pool reuses nothing.
 
 
 def check_proofs() -> None:
-    """Raise ImportError unless both laws hold on this interpreter; run once, at import."""
+    """Raise ImportError unless both laws hold on this interpreter; run once, at import.
+
+    Nothing can be said while a debugger may be looking at the variables; the bounds above hold.
+    """
+    if sys.gettrace() is not None or sys.getprofile() is not None:
+        return
     holder = [bytearray(2)]
     exporter = holder.pop()
     view = memoryview(exporter)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import re
 import signal
@@ -11,19 +12,28 @@ import socket as stdlib_socket
 import struct
 import subprocess
 import sys
+import termios
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import attrs
 import pytest
 import trio
-from programs import PATIENCE, connect, exchange, running, running_relay
+from programs import PATIENCE, Program, connect, exchange, running, running_relay
 
 from trio_bytesbuf import SocketStream
-from trio_bytesbuf.cli import _demo, _main, _relay, main
+from trio_bytesbuf.cli import _closing, _demo, _main, _relay, main
 from trio_bytesbuf.cli._address import TcpAddress, UnixAddress, parse_address, peer_of
+from trio_bytesbuf.cli._closing import closing, unsent_nbytes
 from trio_bytesbuf.cli._relay import Relay
-from trio_bytesbuf.cli._screen import Panel, Row, Screen, write_line
+from trio_bytesbuf.cli._screen import (
+    ROOM_FOR_FIGURES,
+    ROOM_FOR_LINES,
+    Panel,
+    Row,
+    Screen,
+    write_line,
+)
 from trio_bytesbuf.cli._words import (
     text_of_error,
     text_of_nbytes,
@@ -246,6 +256,91 @@ async def test_a_relay_goes_on_when_nobody_reads_its_output_any_more() -> None:
     assert (code, stderr) == (0, "")
 
 
+async def _until_it_is_full(program: Program) -> None:
+    """Make the pipe from the program as small as it can be, and wait until no line fits in."""
+    assert program.process.stdout is not None
+    fd = program.process.stdout.fileno()
+    size = fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, 1)
+    with trio.fail_after(PATIENCE):
+        held = 0
+        while held < size - 200:  # less than two lines
+            await trio.sleep(0.01)
+            (held,) = struct.unpack("i", fcntl.ioctl(fd, termios.FIONREAD, bytes(4)))
+
+
+async def test_a_relay_goes_on_when_nobody_empties_the_pipe_and_ends_when_told() -> None:
+    """A pager shows its first page, a log collector has stalled: the connections do not notice."""
+    async with (
+        serving(reply_after_the_end) as server,
+        running_relay("127.0.0.1:0", server, "--interval", "0.002") as (program, address),
+    ):
+        await _until_it_is_full(program)
+        for _ in range(10):
+            assert await exchange(address, REQUEST) == REQUEST[::-1]
+        program.process.send_signal(signal.SIGTERM)
+        with trio.fail_after(PATIENCE):
+            assert await program.process.wait() == 0
+        assert await program.end() == (0, "", "")
+
+
+async def test_figures_that_find_no_room_are_dropped_counted_and_followed_by_the_next() -> None:
+    """When the reader goes on it gets what was waiting, how much is missing, and new lines."""
+    async with running_relay("127.0.0.1:0", "127.0.0.1:1", "--interval", "0.002") as (program, _):
+        await _until_it_is_full(program)
+        await trio.sleep(0.2)
+        line = await program.line_with("dropped")
+        assert re.fullmatch(r"lines dropped because nobody read them: [1-9]\d*", line)
+        await program.line_with("connections")
+        code, last, stderr = await program.stop()
+    assert (code, stderr) == (0, "")
+    assert last.startswith("stopped, ")
+
+
+def test_lines_that_stay_have_room_where_figures_have_none(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """They are written in order, before the screen is left; there is an end to this room, too."""
+    screen = Screen(1.0)
+    for number in range(ROOM_FOR_FIGURES):
+        screen.line(f"line {number}")
+    for _ in range(3):
+        screen.show(Panel("", "figures", ()))
+    for number in range(ROOM_FOR_FIGURES, ROOM_FOR_LINES + 5):
+        screen.line(f"line {number}")
+    with (tmp_path / "out").open("w") as out:
+        monkeypatch.setattr(sys, "stdout", out)
+        with screen:
+            pass
+    lines = [f"line {number}" for number in range(ROOM_FOR_LINES - 1)]
+    lines.insert(ROOM_FOR_FIGURES, "lines dropped because nobody read them: 3")
+    assert (tmp_path / "out").read_text().splitlines() == lines
+
+
+STOPPED_WHILE_OPENING = """
+import os, signal, sys
+from trio_bytesbuf.cli import _address, main
+
+async def open_and_be_stopped(path):
+    listener = await real(path)
+    os.kill(os.getpid(), signal.SIGTERM)
+    return listener
+
+real, _address.open_unix_listener = _address.open_unix_listener, open_and_be_stopped
+sys.exit(main())
+"""
+
+
+async def test_a_signal_while_the_listeners_are_opened_leaves_no_file(tmp_path: Path) -> None:
+    """It comes as soon as there is a file, and is heeded when somebody is there to remove it."""
+    path = tmp_path / "relay.sock"
+    async with running(
+        "relay", f"unix:{path}", "127.0.0.1:1", script=STOPPED_WHILE_OPENING
+    ) as program:
+        await program.line_with("stopped, ")
+        assert await program.end() == (0, "", "")
+    assert not path.exists()
+
+
 FEW_FILES = """
 import resource, sys
 from trio_bytesbuf.cli import main
@@ -380,26 +475,119 @@ async def test_a_target_that_dies_resets_the_client() -> None:
     assert line.endswith("broke after 6 B out, 14 B back: Connection reset by peer")
 
 
-async def test_a_client_that_reads_nothing_does_not_keep_a_dead_pair_open() -> None:
-    """What the kernel could not send is forgotten: closing waits for nobody."""
-    died = trio.Event()
+SMALL = 16_000
+"""Bytes that the relay's kernel takes, and a client with a small receive buffer does not."""
 
-    async def flood_then_die(stream: trio.SocketStream) -> None:
-        with trio.move_on_after(0.2):  # long enough to fill what is between us and the client
-            while True:
-                await stream.send_all(REQUEST)
-        reset(stream)
-        died.set()
+Ending = Callable[[trio.SocketStream], object]
 
-    async with (
-        serving(flood_then_die) as server,
-        relay_here(server) as served,
-        await connect(served.address) as client,
-    ):
-        await died.wait()
-        await client.send_all(b"anything")
+
+@contextlib.asynccontextmanager
+async def download(content: bytes, end: Ending) -> AsyncIterator[tuple[trio.SocketStream, Served]]:
+    """Have a target send `content`, and end its connection when all has arrived at the relay.
+
+    Yields a client that has read none of it, and for which the relay's kernel holds some.
+    """
+
+    async def send(stream: trio.SocketStream) -> None:
+        await stream.send_all(content)
+        while unsent_nbytes(stream):  # noqa: ASYNC110  # the kernel tells nobody when it is none
+            await trio.sleep(0.01)
+        end(stream)
+        await trio.sleep_forever()
+
+    async with serving(send) as server, relay_here(server) as served:
+        socket = trio.socket.socket()
+        socket.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_RCVBUF, 4_096)
+        host, _, port = served.address.rpartition(":")
+        await socket.connect((host, int(port)))
+        async with trio.SocketStream(socket) as client:
+            while served.relay.figures.to_client.nbytes < SMALL:
+                await trio.lowlevel.checkpoint()
+            yield client, served
+
+
+def live_on(stream: trio.SocketStream) -> None:
+    """Do not end."""
+
+
+def end_well(stream: trio.SocketStream) -> None:
+    """Say that there is no more."""
+    stream.socket.shutdown(trio.socket.SHUT_WR)
+
+
+@pytest.mark.parametrize("end", [reset, end_well])
+async def test_a_slow_client_gets_all_that_had_arrived_from_its_target(end: Ending) -> None:
+    """All of it, and then what is true: an error if the target broke, the end if it ended."""
+    content = os.urandom(400_000)
+    async with download(content, end) as (client, served):
+        await trio.sleep(0.2)  # before it reads at all
+        received = bytearray()
+        while len(received) < len(content):
+            received += await client.receive_some(20_000)
+            await trio.sleep(0.001)
+        assert received == content
+        if end is end_well:
+            assert await client.receive_some() == b""
+        else:
+            with pytest.raises(trio.BrokenResourceError):
+                await client.receive_some()
+            await served.screen.line_with("broke after 0 B out, 391 KiB back")
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.3])
+async def test_what_the_kernel_holds_for_a_client_arrives_before_the_reset(pause: float) -> None:
+    """The relay has passed on all when it sees that the target is dead."""
+    async with download(bytes(SMALL), reset) as (client, _):
+        await trio.sleep(pause)
+        assert len(await _until_it_breaks(client)) == SMALL
+
+
+async def test_a_client_that_reads_nothing_has_a_few_seconds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Then it is reset, and what the kernel could not send is forgotten."""
+    monkeypatch.setattr(_closing, "TAKING_SECONDS", 0.3)
+    started_at = trio.current_time()
+    async with download(bytes(SMALL), reset) as (client, served):
         await served.screen.line_with("broke")
+        assert 0.3 <= trio.current_time() - started_at < 3.0
         await served.until_idle()
+        assert len(await _until_it_breaks(client)) < SMALL
+
+
+async def test_nobody_waits_for_a_client_that_is_gone() -> None:
+    """The kernel goes on counting what it held for it."""
+    async with download(bytes(SMALL), live_on) as (client, served):
+        started_at = trio.current_time()
+        reset(client)
+        await served.screen.line_with("broke")
+        assert trio.current_time() - started_at < _closing.TAKING_SECONDS / 2
+
+
+async def test_a_cancellation_gives_no_time_and_closes_at_once() -> None:
+    """A relay that is told to stop while a peer has its few seconds does not wait for it."""
+    with nobody_listens() as socket:
+        socket.listen()  # and never reads
+        stream = SocketStream(await connect(f"127.0.0.1:{socket.getsockname()[1]}"))
+        with trio.move_on_after(0.1):
+            await stream.send_all(bytes(10_000_000))
+        assert unsent_nbytes(stream)
+        started_at = trio.current_time()
+        with trio.move_on_after(0.1) as scope:
+            async with closing(stream):
+                raise ZeroDivisionError
+        assert scope.cancelled_caught
+        assert trio.current_time() - started_at < _closing.TAKING_SECONDS / 2
+        assert stream.socket.fileno() == -1
+
+
+async def _until_it_breaks(stream: trio.SocketStream) -> bytes:
+    received = bytearray()
+    with contextlib.suppress(trio.BrokenResourceError):
+        while data := await stream.receive_some():
+            received += data
+        pytest.fail("it was told that this is all")
+    return bytes(received)
 
 
 async def test_our_own_mistakes_end_one_connection_only(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -569,9 +757,7 @@ async def test_a_peer_without_an_address_is_nobody(tmp_path: Path) -> None:
 @contextlib.contextmanager
 def pseudo_terminal():
     """Yield a terminal of 80 columns: the side that a person sees, and the program's."""
-    import fcntl
     import pty
-    import termios
 
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
@@ -686,14 +872,14 @@ def test_plain_asks_for_lines_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> 
     write_line("to nobody")
 
 
-def test_lines_that_the_output_cannot_encode_are_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lines_that_the_output_cannot_encode_are_escaped(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """A path may have any character, and an ASCII log stays ASCII."""
-    import io
-
-    raw = io.BytesIO()
-    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="ascii"))
-    write_line("unix:/tmp/ä\udcff")
-    assert raw.getvalue() == b"unix:/tmp/\\xe4\\udcff\n"
+    with (tmp_path / "out").open("w", encoding="ascii") as out:
+        monkeypatch.setattr(sys, "stdout", out)
+        write_line("unix:/tmp/ä\udcff")
+    assert (tmp_path / "out").read_bytes() == b"unix:/tmp/\\xe4\\udcff\n"
 
 
 # The demonstration
@@ -724,12 +910,12 @@ async def _lines_of(program) -> AsyncIterator[str]:
 
 
 def test_the_demonstration_shows_its_progress_as_lines(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Where there is no terminal, a line now and then says how far it is."""
     monkeypatch.setattr(_main, "LINES_EVERY", 0.001)
     assert main(["demo", "--gib", "0.03"]) == 0
-    assert re.search(r"received \d+ % \S+ \S+ of 30\.7 MiB", capsys.readouterr().out)
+    assert re.search(r"received \d+ % \S+ \S+ of 30\.7 MiB", capfd.readouterr().out)
 
 
 async def _flip_a_byte(client: SocketStream, server: SocketStream) -> None:
@@ -767,12 +953,12 @@ async def _finish(client: SocketStream, server: SocketStream) -> None:
 
 @pytest.mark.parametrize("wrong", [_flip_a_byte, _lose_a_byte, _swap_two_views])
 def test_the_demonstration_notices_what_is_wrong(
-    wrong: object, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    wrong: object, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """A planted corruption ends it with 1 and a line that has both checksums."""
     monkeypatch.setattr(_relay, "relay", wrong)
     assert main(["demo", "--bytes", "1000000"]) == 1
-    captured = capsys.readouterr()
+    captured = capfd.readouterr()
     assert "equal" not in captured.out
     assert re.fullmatch(
         r"python -m trio_bytesbuf: demo failed: sent 1000000 bytes, crc32 [0-9a-f]{8}; "
@@ -782,7 +968,7 @@ def test_the_demonstration_notices_what_is_wrong(
 
 
 def test_the_demonstration_reports_a_connection_that_breaks(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """One line, and 1."""
 
@@ -792,7 +978,7 @@ def test_the_demonstration_reports_a_connection_that_breaks(
 
     monkeypatch.setattr(_relay, "relay", break_down)
     assert main(["demo", "--bytes", "1000000"]) == 1
-    captured = capsys.readouterr()
+    captured = capfd.readouterr()
     assert "broken on purpose" in captured.out
     assert captured.err.startswith("python -m trio_bytesbuf: demo failed: a connection failed: ")
     assert captured.err.count("\n") == 1

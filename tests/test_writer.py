@@ -215,7 +215,7 @@ def test_pickle_json_and_copies_are_written_to_it() -> None:
     """Whatever takes a file."""
     value = {"key": list(range(100))}
     pickled = written(lambda w: pickle.dump(value, w))
-    assert pickle.load(BytesReader(pickled)) == value  # noqa: S301
+    assert pickle.load(BytesReader(pickled)) == value
 
     def write_json(writer: BytesBufWriter) -> None:
         with io.TextIOWrapper(writer, encoding="utf-8") as text:

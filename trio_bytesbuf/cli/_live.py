@@ -1,6 +1,7 @@
 """The screen of a terminal: one panel that is drawn anew, in colour. The only file that needs rich.
 
-The panel goes when the screen is left; the lines written meanwhile stay above it.
+The panel goes when the screen is left; the lines written meanwhile stay above it. All is drawn in
+trio's thread, so a person who stops the terminal (Ctrl-S) stops the program; `--plain` goes on.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ class LiveScreen(Screen):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._live.stop()
+        self.clear()
 
     def line(self, text: str) -> None:
         """Write one line above the panel. It is text: nothing in it is markup, and it stays one."""
@@ -62,6 +63,10 @@ class LiveScreen(Screen):
     def show(self, panel: Panel) -> None:
         """Draw `panel` in place of the one before it."""
         self._live.update(framed(panel), refresh=True)
+
+    def clear(self) -> None:
+        """Take the panel away; a second time is harmless."""
+        self._live.stop()
 
 
 def is_able(console: Console) -> bool:

@@ -57,11 +57,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _relay(options: argparse.Namespace) -> int:
     screen = screen_for(plain=options.plain, interval=options.interval)
+    code = 0
     try:
         trio.run(run_relay, options.listen, options.target, screen)
-    except OSError as exc:
-        return _complain(f"cannot listen on {options.listen}: {text_of_error(exc)}")
-    return 0
+    except* OSError as failures:
+        code = _complain(f"cannot listen on {options.listen}: {text_of_error(failures)}")
+    return code
 
 
 def _demo(options: argparse.Namespace) -> int:

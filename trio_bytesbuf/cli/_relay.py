@@ -2,10 +2,13 @@
 
 Law 1. What goes wrong with one connection (its target cannot be reached, it breaks, we are out of
        file descriptors) is one line of output and the end of that connection, never of another's.
-Law 2. When one connection of a pair is seen to be dead, the other is reset at once (`_closing` says
-       why). It is seen when the connection is next used: while the survivor takes none of the
-       bytes that had arrived for it, nothing is read, and the death waits behind them.
+Law 2. When one connection of a pair has died, the other is given what had arrived for it, and is
+       then reset (`_closing` says why and how). While it takes none of that, the death waits
+       behind it.
 Law 3. Whatever ends the relay, the listeners are closed, and the file of a Unix socket is gone.
+
+`Relay` accepts by itself because `trio.serve_listeners` logs a traceback for each try that found no
+room, ten in a second; that is not the one line of Law 1.
 """
 
 from __future__ import annotations
@@ -117,24 +120,24 @@ async def run_relay(listen: Address, target: Address, screen: Screen) -> None:
     """Relay from `listen` to `target` until SIGINT or SIGTERM; say where first, what last.
 
     Raises:
-      OSError: nobody can listen there.
+      ExceptionGroup: of OSError; nobody can listen there.
 
-    Cancellation: as `Relay.serve`; nothing is said last.
+    Cancellation: as `Relay.serve`.
     """
-    listeners = await listen.listen()
-    with trio.open_signal_receiver(*STOP_SIGNALS) as signals:
+    bridge = Relay(target, screen)
+    with trio.open_signal_receiver(*STOP_SIGNALS) as signals, screen:
         async with trio.open_nursery() as watch:
             served = trio.CancelScope()
             watch.start_soon(_cancel_at_each, signals, served)
-            with screen:
-                bridge = Relay(target, screen)
-                places = ", ".join(str(address_of(listener)) for listener in listeners)
-                with served:
-                    async with trio.open_nursery() as nursery:
-                        # The listeners are open: whoever reads the line may connect.
-                        nursery.start_soon(bridge.serve, listeners)
-                        screen.line(f"relaying {places} -> {target}")
-                        await _show_for_ever(bridge.figures, screen, f"{places} -> {target}")
+            with served:
+                async with trio.open_nursery() as nursery:
+                    listeners = await listen.listen()
+                    nursery.start_soon(bridge.serve, listeners)  # Law 3 holds from here on
+                    places = ", ".join(str(address_of(listener)) for listener in listeners)
+                    # The listeners are open: whoever reads the line may connect.
+                    screen.line(f"relaying {places} -> {target}")
+                    await _show_for_ever(bridge.figures, screen, f"{places} -> {target}")
+            screen.clear()
             screen.line(bridge.figures.totals())
             watch.cancel_scope.cancel()
 

@@ -2,18 +2,34 @@
 
 A command describes its figures as a `Panel`, in words and numbers; a `Screen` knows how they
 look. `Screen` itself is for pipes, log files and terminals without rich; `_live` has the other one.
+
+Law 1. Nothing here waits for the reader of a pipe: lines are queued, and a thread writes them.
+Law 2. Lines stay in order. Those that find no room are dropped, figures first, and where they are
+       missing a line says how many.
+Law 3. When the output cannot be written any more, nothing is; that is no error: a relay goes on
+       serving when the program that kept its log is gone.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
-from typing import TYPE_CHECKING, ClassVar, Self
+import threading
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, ClassVar, Final, Self
 
 import attrs
 
 if TYPE_CHECKING:
     from types import TracebackType
+
+ROOM_FOR_LINES: Final = 1_000
+ROOM_FOR_FIGURES: Final = 10
+"""How many lines may wait for the reader before another one, or one of figures, is dropped."""
+
+FLUSH_SECONDS: Final = 1.0
+"""How long leaving a screen waits for the reader: lines that are read at all take far less."""
 
 
 @attrs.frozen
@@ -47,11 +63,7 @@ class Panel:
 
 @attrs.define(eq=False)
 class Screen:
-    """Standard output, as lines. Enter it before use; leaving it leaves the output tidy.
-
-    When the output cannot be written any more, nothing is; that is no error: a relay goes on
-    serving when the program that kept its log is gone.
-    """
+    """Standard output, as lines. Enter it before use; leaving it leaves the output tidy."""
 
     interval: float
     """Seconds between two calls of `show`."""
@@ -59,7 +71,14 @@ class Screen:
     shows_at_once: ClassVar[bool] = False
     """Whether to show figures before anything has happened."""
 
+    _waiting: SimpleQueue[str | None] = attrs.field(init=False, factory=SimpleQueue)
+    _dropped: int = attrs.field(init=False, default=0)
+    _writer: threading.Thread = attrs.field(init=False)
+
     def __enter__(self) -> Self:
+        # A daemon: it may be stuck in a write for ever, and the program must end all the same.
+        self._writer = threading.Thread(target=_write_lines, args=(self._waiting,), daemon=True)
+        self._writer.start()
         return self
 
     def __exit__(
@@ -68,32 +87,49 @@ class Screen:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        pass
+        self._waiting.put(None)
+        self._writer.join(FLUSH_SECONDS)
 
     def line(self, text: str) -> None:
-        """Write one line that stays, and flush it."""
-        write_line(text)
+        """Write one line that stays, as soon as whoever reads lets us."""
+        self._queue(text, ROOM_FOR_LINES)
 
     def show(self, panel: Panel) -> None:
         """Show `panel` in place of the one before it; here, as one more line."""
-        self.line(panel.plain())
+        self._queue(panel.plain(), ROOM_FOR_FIGURES)
+
+    def clear(self) -> None:
+        """Take away the panel that is shown, for good; lines can follow. Here, lines stay."""
+
+    def _queue(self, text: str, room: int) -> None:
+        if self._waiting.qsize() >= room:
+            self._dropped += 1
+            return
+        if self._dropped:
+            self._waiting.put(f"lines dropped because nobody read them: {self._dropped:,}")
+            self._dropped = 0
+        self._waiting.put(text)
+
+
+def _write_lines(waiting: SimpleQueue[str | None]) -> None:
+    """Write what comes to `waiting`, until None does or nobody reads it any more (Law 3)."""
+    with contextlib.suppress(OSError):
+        for text in iter(waiting.get, None):
+            write_line(text)
 
 
 def write_line(text: str) -> None:
-    """Write one line to standard output and flush it; what cannot be encoded is escaped."""
+    """Write one line to standard output, which takes its time; what cannot be encoded is escaped.
+
+    It goes past Python's buffer: a thread that is stuck there holds the buffer's lock, and at its
+    end the interpreter dies of that.
+
+    Raises:
+      OSError: nobody reads it any more, the disk is full, or it is no file at all.
+    """
     out = sys.stdout
     if out is None:  # the program was started without one
         return
-    encoding = out.encoding or "ascii"
-    try:
-        out.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
-        out.flush()
-    except OSError:  # nobody reads it any more, or the disk is full
-        _give_up_output()
-
-
-def _give_up_output() -> None:
-    """Send what is still in the buffer, and all that follows, to nowhere (Python's own advice)."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)
+    rest = f"{text}\n".encode(out.encoding or "ascii", "backslashreplace")
+    while rest:
+        rest = rest[os.write(out.fileno(), rest) :]

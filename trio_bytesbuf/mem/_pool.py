@@ -103,8 +103,8 @@ class GlobalPool(SoleOwner, Memory):
             return memoryview(bytearray(nbytes)), None
         for shelf in self._shelves:
             if nbytes <= shelf.block_nbytes:
-                break
-        return memoryview(shelf.lease()), None
+                return memoryview(shelf.lease()), None
+        return memoryview(self._shelves[-1].lease()), None
 
     def is_worth_keeping(self, filled_nbytes: int, capacity_nbytes: int, /) -> bool:
         """No for little, and for blocks that are mostly empty: a copy costs less than it pins."""

@@ -1,61 +1,105 @@
-"""What can be asked of bytes that lie in several pieces: equality and search.
+"""What can be asked of bytes that lie in several pieces: where, which part, equality, search.
 
-Functions over a tuple of flat memoryviews, none of them empty. Nothing here joins all the
-pieces: at most `WINDOW_NBYTES` are copied at a time, because the fast searches of CPython
-work on `bytes` only, and copying 64 KiB costs less than one comparison loop over a memoryview
-does for 64 bytes (equality of 64 KiB: 169 µs by `memoryview.__eq__`, 3.5 µs by
-`tobytes().startswith`).
+Functions over a tuple of flat memoryviews, none of them empty. A *place* is the index of a piece
+and an offset in it; whoever goes on from a place never pays for the pieces before it.
+
+Law 1. Everything goes through the pieces once, however they are cut and however many hits there
+       are, and stops where it knows the answer. `tests/test_growth.py` counts.
+Law 2. Nothing joins all the pieces. A window at a time is copied, of 64 KiB or the length of what
+       is sought, because the fast searches of CPython work on `bytes` only, and copying 64 KiB
+       costs less than one comparison loop over a memoryview does for 64 bytes (equality of
+       64 KiB: 169 µs by `memoryview.__eq__`, 3.5 µs by `tobytes().startswith`).
+Law 3. Where windows begin and end depends on the number of bytes only, never on the cuts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 Pieces = tuple[memoryview, ...]
+
+FIRST_WINDOW_NBYTES: Final = 256
+"""How many bytes a search copies to begin with: a line of text is mostly shorter."""
 
 WINDOW_NBYTES: Final = 65536
 """How many bytes are copied at a time: enough to forget the call, few enough for a cache."""
 
 
-def cut(pieces: Pieces, start: int, stop: int) -> Iterator[tuple[int, memoryview]]:
-    """Yield (index of the piece, its part) for the bytes from `start` to `stop`."""
-    for index, piece in enumerate(pieces):
-        nbytes = piece.nbytes
-        if start < nbytes:
-            yield index, piece[start:stop] if start or stop < nbytes else piece
-        start = start - nbytes if start > nbytes else 0
-        stop -= nbytes
-        if stop <= 0:
-            return
+def place(pieces: Pieces, offset: int, index: int = 0) -> tuple[int, int]:
+    """Return the place `offset` bytes behind the front of piece `index`."""
+    while index < len(pieces) and offset >= pieces[index].nbytes:
+        offset -= pieces[index].nbytes
+        index += 1
+    return index, offset
 
 
-def windows(pieces: Pieces) -> Iterator[memoryview]:
-    """Yield the pieces again, the long ones cut, so that none is over `WINDOW_NBYTES`."""
-    for piece in pieces:
-        if piece.nbytes <= WINDOW_NBYTES:
-            yield piece
-        else:
-            for start in range(0, piece.nbytes, WINDOW_NBYTES):
-                yield piece[start : start + WINDOW_NBYTES]
+def parts(pieces: Pieces, index: int, offset: int, nbytes: int) -> Iterator[memoryview]:
+    """Yield, piece by piece, the `nbytes` bytes from a place on; they are known to be there."""
+    while nbytes > 0:
+        piece = pieces[index]
+        if offset or nbytes < piece.nbytes:
+            piece = piece[offset : offset + nbytes]
+        yield piece
+        nbytes -= piece.nbytes
+        index += 1
+        offset = 0
+
+
+def windows(
+    run: Iterable[memoryview], nbytes: int, *, backwards: bool = False
+) -> Iterator[bytes | memoryview]:
+    """Yield the bytes of `run` in windows: the first of `nbytes`, then larger, up to 64 KiB.
+
+    Only the last window may be shorter. Backwards, `run` comes from its last part to its first,
+    and so do the windows; within each, bytes stand in their own order.
+    """
+    gathered: list[memoryview] = []
+    missing = nbytes
+    for part in run:
+        while part.nbytes >= missing:
+            if backwards:
+                window, part = part[-missing:], part[:-missing]
+            else:
+                window, part = part[:missing], part[missing:]
+            yield _joined([*gathered, window], backwards) if gathered else window
+            gathered = []
+            if nbytes < WINDOW_NBYTES:
+                nbytes = min(2 * nbytes, WINDOW_NBYTES)
+            missing = nbytes
+        if part.nbytes:
+            gathered.append(part)
+            missing -= part.nbytes
+    if gathered:
+        yield _joined(gathered, backwards)
+
+
+def _joined(gathered: list[memoryview], backwards: bool) -> bytes:
+    return b"".join(reversed(gathered) if backwards else gathered)
 
 
 def equal(left: Pieces, right: Pieces) -> bool:
     """Compare two sequences of the same length, however each is cut."""
-    others = windows(right)
-    other = memoryview(b"")
-    for piece in windows(left):
-        mine = piece.tobytes()
+    others = windows(right, WINDOW_NBYTES)
+    return all(
+        bytes(mine).startswith(other)  # as long as each other, by Law 3
+        for mine, other in zip(windows(left, WINDOW_NBYTES), others, strict=True)
+    )
+
+
+def hits(run: Iterable[memoryview], sub: bytes) -> Iterator[int]:
+    """Yield the offsets at which `sub`, which is not empty, is in `run`; none overlap."""
+    at = 0
+    tail = b""
+    for window in windows(run, max(FIRST_WINDOW_NBYTES, len(sub))):
+        haystack = tail + window
         start = 0
-        while start < len(mine):
-            if not other.nbytes:
-                other = next(others)
-            nbytes = min(len(mine) - start, other.nbytes)
-            if not mine.startswith(other[:nbytes], start):
-                return False
-            start += nbytes
-            other = other[nbytes:]
-    return True
+        while (found := haystack.find(sub, start)) >= 0:
+            yield at + found
+            start = found + len(sub)
+        start = max(start, len(haystack) - len(sub) + 1)
+        at += start
+        tail = haystack[start:]
 
 
 def find(pieces: Pieces, sub: bytes, start: int, stop: int) -> int:
@@ -64,17 +108,8 @@ def find(pieces: Pieces, sub: bytes, start: int, stop: int) -> int:
         return -1
     if not sub:
         return start
-    overlap = len(sub) - 1
-    tail = b""
-    at = start
-    for window in windows(tuple(part for _, part in cut(pieces, start, stop))):
-        haystack = tail + window.tobytes()
-        found = haystack.find(sub)
-        if found >= 0:
-            return at - len(tail) + found
-        at += window.nbytes
-        tail = haystack[-overlap:] if overlap else b""
-    return -1
+    found = next(hits(parts(pieces, *place(pieces, start), stop - start), sub), -1)
+    return found if found < 0 else start + found
 
 
 def rfind(pieces: Pieces, sub: bytes, start: int, stop: int) -> int:
@@ -83,17 +118,13 @@ def rfind(pieces: Pieces, sub: bytes, start: int, stop: int) -> int:
         return -1
     if not sub:
         return stop
-    overlap = len(sub) - 1
-    head = b""
-    at = stop
-    parts = tuple(part for _, part in cut(pieces, start, stop))
-    for window in reversed(tuple(windows(parts))):
-        at -= window.nbytes
-        haystack = window.tobytes() + head
-        found = haystack.rfind(sub)
-        if found >= 0:
-            return at + found
-        head = haystack[:overlap]
+    run = reversed(tuple(parts(pieces, *place(pieces, start), stop - start)))
+    haystack = b""
+    for window in windows(run, max(FIRST_WINDOW_NBYTES, len(sub)), backwards=True):
+        stop -= len(window)
+        haystack = bytes(window) + haystack[: len(sub) - 1]
+        if (found := haystack.rfind(sub)) >= 0:
+            return stop + found
     return -1
 
 

@@ -3,6 +3,7 @@
 Law 1. The view never changes; only the reader's place in it does.
 Law 2. `_piece` and `_offset` name the next byte; `_offset` is below that piece's length, or
        `_piece` is behind the last. `_position` is the same place counted from the front.
+       Reading goes on from there, so the pieces before cost nothing, however many there are.
 Law 3. A call that is refused has not moved.
 """
 
@@ -12,13 +13,14 @@ import io
 import operator
 import os
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, SupportsIndex
 
 from .._errors import NotEnoughBytes
 from ._flat import count_of, flat
 from ._numbers import GetNumbers
-from ._view import BytesView, make_view
+from ._pieces import FIRST_WINDOW_NBYTES, hits, parts, place
+from ._view import BytesView, make_view, part_of
 
 if TYPE_CHECKING:
     from ._flat import Buffer
@@ -51,8 +53,7 @@ class BytesReader(GetNumbers, io.BufferedIOBase):
         view = view if isinstance(view, BytesView) else BytesView(view)
         self._pieces: Pieces = view._pieces
         self._nbytes = view._nbytes
-        # A view of our own: whoever made the reader may release theirs.
-        self._view = make_view(view._pieces, view._nbytes, view._origins)
+        self._origins = view._origins
         self._piece = self._offset = self._position = 0
 
     def __len__(self) -> int:
@@ -73,12 +74,11 @@ class BytesReader(GetNumbers, io.BufferedIOBase):
     def _move(self, nbytes: int) -> None:
         """Go `nbytes` bytes on; they are known to be there."""
         self._position += nbytes
-        offset = self._offset + nbytes
-        pieces = self._pieces
-        while self._piece < len(pieces) and offset >= pieces[self._piece].nbytes:
-            offset -= pieces[self._piece].nbytes
-            self._piece += 1
-        self._offset = offset
+        self._piece, self._offset = place(self._pieces, self._offset + nbytes, self._piece)
+
+    def _next(self, nbytes: int) -> Iterator[memoryview]:
+        """Yield the next `nbytes` bytes, piece by piece; they are known to be there."""
+        return parts(self._pieces, self._piece, self._offset, nbytes)
 
     def _wanted(self, nbytes: SupportsIndex) -> int:
         wanted = count_of(nbytes, "nbytes")
@@ -125,11 +125,11 @@ class BytesReader(GetNumbers, io.BufferedIOBase):
             return make_view((), 0)
         piece, offset = self._pieces[self._piece], self._offset
         if wanted <= piece.nbytes - offset:
-            origins = self._view._origins
+            origins = self._origins
             if origins is not None:
                 origins = origins[self._piece : self._piece + 1] if origins[self._piece] else None
             return make_view((piece[offset : offset + wanted],), wanted, origins)
-        return self._view[self._position : self._position + wanted]
+        return part_of(self._pieces, self._origins, self._piece, offset, wanted)
 
     def try_peek_view(self, nbytes: SupportsIndex) -> BytesView | None:
         """Like `peek_view`, but None when there are fewer bytes."""
@@ -187,11 +187,10 @@ class BytesReader(GetNumbers, io.BufferedIOBase):
 
     def _copy(self, room: memoryview) -> None:
         at = 0
-        while at < room.nbytes:
-            part = self._pieces[self._piece][self._offset :][: room.nbytes - at]
+        for part in self._next(room.nbytes):
             room[at : at + part.nbytes] = part
-            self._move(part.nbytes)
             at += part.nbytes
+        self._move(at)
 
     def unpack(self, layout: struct.Struct | str) -> tuple[object, ...]:
         """Take what a `struct.Struct`, or its format, describes and return its values.
@@ -228,7 +227,10 @@ class BytesReader(GetNumbers, io.BufferedIOBase):
         return None
 
     def _read_bytes(self, nbytes: int) -> bytes:
-        return self.take(nbytes).to_bytes()
+        wanted = self._wanted(nbytes)
+        data = b"".join(self._next(wanted))
+        self._move(wanted)
+        return data
 
     def _read_bytes_or_none(self, nbytes: int) -> bytes | None:
         return self._read_bytes(nbytes) if nbytes <= len(self) else None
@@ -282,8 +284,15 @@ class BytesReader(GetNumbers, io.BufferedIOBase):
     def readline(self, size: SupportsIndex | None = -1, /) -> bytes:
         """Return a copy of the bytes up to and with the next newline, at most `size`."""
         count = self._file_count(size)
-        end = self._view.find(b"\n", self._position, self._position + count)
-        return self._read_bytes(count if end < 0 else end + 1 - self._position)
+        if not count:
+            return b""
+        piece, offset = self._pieces[self._piece], self._offset
+        near = piece[offset : offset + min(count, FIRST_WINDOW_NBYTES)].tobytes()
+        if end := near.find(b"\n") + 1:  # the common case: a short line, all in one piece
+            self._move(end)
+            return near[:end]
+        end = next(hits(self._next(count), b"\n"), -1)
+        return self._read_bytes(count if end < 0 else end + 1)
 
     def seek(self, offset: SupportsIndex, whence: int = os.SEEK_SET, /) -> int:
         """Move to `offset`, counted from the front, from here or from the end; return the place.
@@ -298,8 +307,9 @@ class BytesReader(GetNumbers, io.BufferedIOBase):
         position = bases[whence] + operator.index(offset)
         if position < 0:
             raise ValueError(f"cannot seek to {position}, before the front")
-        self._piece = self._offset = self._position = 0
-        self._move(min(position, self._nbytes))
+        if position < self._position:
+            self._piece = self._offset = self._position = 0
+        self._move(min(position, self._nbytes) - self._position)
         return self._position
 
     def tell(self) -> int:
@@ -310,8 +320,7 @@ class BytesReader(GetNumbers, io.BufferedIOBase):
     def close(self) -> None:
         """Drop the memory; every later call raises ValueError, as with any closed file."""
         if not self.closed:
-            self._view = make_view((), 0)
-            self._pieces = ()
+            self._pieces, self._origins = (), None
             self._nbytes = self._piece = self._offset = self._position = 0
         super().close()
 

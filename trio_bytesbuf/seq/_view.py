@@ -19,6 +19,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import operator
+import sys
 from collections.abc import Iterable, Iterator
 from pickle import PickleBuffer
 from types import TracebackType
@@ -260,7 +261,9 @@ class BytesView:
                 nbytes = piece.nbytes
                 return make_view((piece,), nbytes, self._origins) if nbytes else make_view((), 0)
             start, stop, _ = index.indices(self._nbytes)
-            return self._cut(start, stop) if start < stop else make_view((), 0)
+            if start >= stop:
+                return make_view((), 0)
+            return part_of(pieces, self._origins, *_pieces.place(pieces, start), stop - start)
         at = operator.index(index)
         if at < 0:
             at += self._nbytes
@@ -271,13 +274,6 @@ class BytesView:
                     return piece[at]
                 at -= nbytes
         raise IndexError(f"byte {index} of a view of {self._nbytes} bytes")
-
-    def _cut(self, start: int, stop: int) -> BytesView:
-        indices, pieces = zip(*_pieces.cut(self._pieces, start, stop), strict=True)
-        origins = self._origins
-        if origins is not None:
-            origins = said(origins[index] for index in indices)
-        return make_view(pieces, stop - start, origins)
 
     def range(self, start: SupportsIndex, stop: SupportsIndex) -> BytesView:
         """Return the bytes from `start` up to `stop`; unlike a slice, never fewer.
@@ -366,6 +362,9 @@ class BytesView:
             first = self._nbytes + 1  # as in `bytes`: not even an empty one is behind the end
         return first, last
 
+    def _run(self, start: int, stop: int) -> Iterator[memoryview]:
+        return _pieces.parts(self._pieces, *_pieces.place(self._pieces, start), stop - start)
+
     def find(self, sub: Sub, start: int | None = None, stop: int | None = None) -> int:
         """Return the lowest offset at which `sub` begins, or -1.
 
@@ -373,7 +372,8 @@ class BytesView:
           sub: a buffer, a view, or one byte as an int.
           start, stop: look only there; as in a slice.
 
-        Cost: proportional to the bytes looked at; copies 64 KiB at a time.
+        Cost: proportional to the bytes looked at and the number of pieces; copies them, little to
+        begin with and never over 64 KiB at a time, or the length of `sub` if that is more.
         """
         first, last = self._bounds(start, stop)
         return _pieces.find(self._pieces, _sub_of(sub), first, last)
@@ -396,11 +396,7 @@ class BytesView:
         first, last = self._bounds(start, stop)
         if not sought:
             return max(0, last - first + 1)
-        found = 0
-        while (at := _pieces.find(self._pieces, sought, first, last)) >= 0:
-            found += 1
-            first = at + len(sought)
-        return found
+        return sum(1 for _ in _pieces.hits(self._run(first, last), sought))
 
     def startswith(
         self,
@@ -448,19 +444,19 @@ class BytesView:
         Raises:
           ValueError: `sep` is empty.
 
-        Cost: for a view of n pieces cut k times, proportional to n times k.
+        Cost: as `find`, and proportional to the number of parts.
         """
         sought = _separator_of(sep)
         limit = operator.index(maxsplit)
+        hits = _pieces.hits(self._pieces, sought)
         parts: list[BytesView] = []
-        start = 0
-        while limit < 0 or len(parts) < limit:
-            at = _pieces.find(self._pieces, sought, start, self._nbytes)
-            if at < 0:
-                break
-            parts.append(self[start:at])
-            start = at + len(sought)
-        parts.append(self[start:])
+        start = index = offset = 0
+        for at in hits if limit < 0 else itertools.islice(hits, limit):
+            parts.append(part_of(self._pieces, self._origins, index, offset, at - start))
+            behind = at + len(sought)
+            index, offset = _pieces.place(self._pieces, offset + behind - start, index)
+            start = behind
+        parts.append(part_of(self._pieces, self._origins, index, offset, self._nbytes - start))
         return parts
 
     # Turning into something else
@@ -485,10 +481,13 @@ class BytesView:
         return f"<BytesView {shown!r}{dots}, {self._nbytes} bytes in {len(self._pieces)} pieces>"
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[object, ...]:
-        """Pickle each piece as a buffer of its own: with protocol 5, out of band, uncopied."""
+        """Pickle each piece as a buffer of its own: with protocol 5, out of band, uncopied.
+
+        Before Python 3.13 a piece that is not the whole of a `bytes` object is copied once.
+        """
         if protocol.__index__() < 5:
             return BytesView, (self.to_bytes(),)
-        return _unpickled, tuple(map(PickleBuffer, self._pieces))
+        return _unpickled, tuple(map(_pickled, self._pieces))
 
     def __copy__(self) -> Self:
         return self
@@ -522,16 +521,50 @@ def make_view(
     return view
 
 
+def part_of(
+    pieces: Pieces,
+    origins: tuple[Origin | None, ...] | None,
+    index: int,
+    offset: int,
+    nbytes: int,
+) -> BytesView:
+    """Make a view of the `nbytes` bytes from a place on; they are known to be there."""
+    parts = tuple(_pieces.parts(pieces, index, offset, nbytes))
+    if origins is not None:
+        origins = said(origins[index : index + len(parts)])
+    return make_view(parts, nbytes, origins)
+
+
 def said(origins: Iterable[Origin | None]) -> tuple[Origin | None, ...] | None:
     """Return origins as a view keeps them: None if none of them says anything (Law 5)."""
     origins = tuple(origins)
     return origins if any(origins) else None
 
 
+def _pickled(piece: memoryview) -> PickleBuffer:
+    """Return what a pickle takes for a piece.
+
+    Before 3.13 the cyclic collector crashes on garbage in which a memoryview is itself the exporter
+    of something, and what the pickle's callback keeps may become garbage.
+    """
+    if sys.version_info >= (3, 13):
+        return PickleBuffer(piece)
+    whole = type(piece.obj) is bytes and len(piece.obj) == piece.nbytes
+    return PickleBuffer(piece.obj if whole else piece.tobytes())
+
+
 def _unpickled(*buffers: Buffer) -> BytesView:
-    """Make a view of what came out of a pickle; whoever unpickles owns the buffers."""
-    pieces = tuple(flat(buffer).toreadonly() for buffer in buffers)
-    return make_view(pieces, sum(piece.nbytes for piece in pieces))
+    """Make a view of the buffers that go with a pickle, whoever made them, of whatever."""
+    pieces = tuple(piece.toreadonly() for piece in map(flat, buffers) if piece.nbytes)
+    origins = (None if _is_fixed(piece) else FOREIGN for piece in pieces)
+    return make_view(pieces, sum(piece.nbytes for piece in pieces), said(origins))
+
+
+def _is_fixed(exporter: object) -> bool:
+    """Say whether nobody can write to this memory: it is that of a `bytes`."""
+    while type(exporter) is memoryview:
+        exporter = exporter.obj
+    return type(exporter) is bytes
 
 
 def _sub_of(sub: Sub) -> bytes:

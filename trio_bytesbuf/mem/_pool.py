@@ -14,7 +14,7 @@ from ._shelf import Shelf, ShelfStatistics, check_shelf
 
 BLOCK_SIZES: Final = (65_536, 262_144, 1_048_576)
 """The sizes of pooled blocks. `bench/lease_by_size.py` plots why there is none below 64 KiB:
-below some 16 KiB a new `bytearray` costs less than the proof saves."""
+a builder on a pooled block costs more than a new `bytearray` up to some 64 KiB."""
 
 UNPOOLED_NBYTES: Final = 16_384
 """Requests up to this size get a new block of exactly their size, and receives up to

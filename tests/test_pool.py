@@ -481,7 +481,7 @@ def lease_under_ctrl_c() -> None:
 
 
 def lease_until_interrupted(keeper: Keeper) -> None:
-    """Set the alarm, and lease. The interpreter swallows an interrupt in a finalizer: ring again."""
+    """Set the alarm, and lease. An interrupt in a finalizer is swallowed, so it rings again."""
     signal.setitimer(signal.ITIMER_REAL, random.uniform(1e-4, 1e-3), 1.0)
     while True:
         keeper.lease()

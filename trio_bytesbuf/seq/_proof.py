@@ -104,10 +104,10 @@ Law 1 is only used where this is false; elsewhere the pool reuses nothing.
 def check_proofs() -> None:
     """Raise ImportError unless both laws hold on this interpreter; run once, at import.
 
-    Nothing can be said while a debugger may be looking at the variables; the bounds above hold.
+    While something traces the program, references may be added between our instructions. Then
+    only what must hold all the same is demanded: that whoever sees memory is counted.
     """
-    if sys.gettrace() is not None or sys.getprofile() is not None:
-        return
+    traced = sys.gettrace() is not None or sys.getprofile() is not None
     holder = [bytearray(2)]
     exporter = holder.pop()
     view = memoryview(exporter)
@@ -120,9 +120,9 @@ def check_proofs() -> None:
     other = own_memoryview(exporter)
     alone = open_slices(window) == 0 == open_slices(other)
     part = window[1:]
-    lent = (open_slices(window), open_slices(other)) == (1, 0)
+    lent = open_slices(window) > 0 and (open_slices(other) == 0 or traced)
     del part
-    if not (seen and unseen and alone and lent):
+    if not (seen and lent and (traced or (unseen and alone))):
         raise ImportError(
             "trio_bytesbuf proves by CPython's reference counts that memory is free; "
             f"on {sys.implementation.name} {sys.version.split()[0]} they prove nothing"

@@ -15,6 +15,10 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
+if sys.platform == "linux":
+    import fcntl
+    import termios
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
@@ -73,9 +77,8 @@ def unsent_nbytes(stream: SocketStream) -> int:
     """
     socket = stream.socket
     socket.getpeername()  # raises if it is gone; the kernel goes on counting what it threw away
-    if sys.platform != "linux" or socket.family == trio.socket.AF_UNIX:
-        return 0
-    import fcntl  # neither exists on every system
-    import termios
-
-    return int.from_bytes(fcntl.ioctl(socket, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+    if sys.platform == "linux":
+        if socket.family != trio.socket.AF_UNIX:
+            queued = fcntl.ioctl(socket, termios.TIOCOUTQ, bytes(4))
+            return int.from_bytes(queued, sys.byteorder)
+    return 0

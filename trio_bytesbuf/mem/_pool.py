@@ -61,7 +61,7 @@ class GlobalPool(SoleOwner, Memory):
     Raises:
       TypeError, ValueError: `max_idle_nbytes` is no integer, or negative.
 
-    Cost: leasing and returning 64 KiB about a tenth of `bytearray(65536)`.
+    Cost: leasing and returning 64 KiB less than a tenth of `bytearray(65536)`.
 
     Example:
       >>> pool = GlobalPool()

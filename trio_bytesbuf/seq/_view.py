@@ -68,7 +68,7 @@ class BytesView:
     Raises:
       TypeError: `data` exports no buffer, or its memory has gaps.
 
-    Cost: making one from `bytes` about 0.3 µs, cutting a view of one piece about five
+    Cost: making one from `bytes` about 0.3 µs, cutting a view of one piece about six
     times a memoryview's own slice; a view of n pieces takes time proportional to n.
 
     Example:

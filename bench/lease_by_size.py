@@ -32,7 +32,7 @@ RATIOS = [("shelf", "bytearray"), ("reserve", "bytearray"), ("shelf", "bytes")]
 
 def contest(nbytes: int, *, turns: int, seconds: float) -> Contest:
     """Measure one size."""
-    names = {"n": nbytes, "shelf": Shelf(nbytes, KEPT_BLOCKS), "pool": GlobalPool()}
+    names = {"n": nbytes, "shelf": Shelf(nbytes, KEPT_BLOCKS, bytearray), "pool": GlobalPool()}
     statements = {
         "shelf": "shelf.lease()",
         "reserve": "pool.reserve(n)",

@@ -22,7 +22,6 @@ import pickle
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from unittest.mock import patch
 
 import attrs
 import hypothesis.strategies as st
@@ -32,7 +31,7 @@ from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from trio_bytesbuf import BufferFull, BytesBuf, BytesView, GlobalPool, MemoryInUse, NotEnoughBytes
-from trio_bytesbuf.mem import Memory, PlainMemory, _pool
+from trio_bytesbuf.mem import Memory, PlainMemory
 from trio_bytesbuf.mem._shelf import Shelf
 from trio_bytesbuf.testing import FixedBlockMemory, check_laws
 
@@ -74,15 +73,12 @@ class ScribblingShelf(Shelf):
 class SmallPool(GlobalPool):
     """A pool with blocks so small, and so few, that a test uses them again all the time."""
 
-    UNPOOLED_NBYTES = 4
+    _shelf_type = ScribblingShelf
+    _unpooled_nbytes = 4
 
     def __init__(self, *, block_sizes: Iterable[int] = (16, 64), max_blocks: int = 3) -> None:
         super().__init__()
-        self._shelves = tuple(ScribblingShelf(size, max_blocks) for size in block_sizes)
-
-    def blocks(self, nbytes, /):
-        with patch.object(_pool, "UNPOOLED_NBYTES", self.UNPOOLED_NBYTES):
-            return super().blocks(nbytes)
+        self._shelves = tuple(ScribblingShelf(size, max_blocks, bytearray) for size in block_sizes)
 
     def check_statistics(self) -> None:
         """Compare the statistics with what can be found out in other ways."""
@@ -209,9 +205,7 @@ class Lane:
 
 def filled_bytes(buf: BytesBuf) -> bytes:
     """Return what `buf` holds without `peek`, which would count as having shown it."""
-    unseen = [
-        block._memory[block._start : block._end] for block in itertools.islice(buf._blocks, 1)
-    ]
+    unseen = [block._memory[block._start : block._end] for block in buf._blocks[-1:]]
     return read((*buf._pieces, *unseen))
 
 

@@ -487,8 +487,8 @@ def test_blocks_are_used_in_the_order_in_which_they_are_given() -> None:
         (memoryview(bytearray(8))[::2], TypeError, "not contiguous"),
         ("text", TypeError, None),
         (5, TypeError, None),
-        (bytearray(), ValueError, "at least one byte"),
-        (array.array("I"), ValueError, "at least one byte"),
+        (bytearray(), ValueError, "has 1 to"),
+        (array.array("I"), ValueError, "has 1 to"),
     ],
     ids=["bytes", "read-only", "gaps", "text", "int", "empty", "empty array"],
 )

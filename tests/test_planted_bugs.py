@@ -242,7 +242,7 @@ def foreign_memory_that_is_not_marked(patch):
 
     def put_view_unmarked(buf, view):
         put_view(buf, view)
-        buf._origins = type(buf._origins)((None,) * len(buf._pieces))
+        buf._refs = type(buf._refs)((None,) * len(buf._pieces))
 
     patch.setattr(BytesBuf, "put_view", put_view_unmarked)
 

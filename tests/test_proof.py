@@ -196,7 +196,7 @@ sys.settrace(None)
 from trio_bytesbuf.mem._shelf import Shelf
 from trio_bytesbuf.seq import _proof
 
-shelf = Shelf(16, 4)
+shelf = Shelf(16, 4, bytearray)
 view = memoryview(shelf.lease())
 assert shelf.lease() is not view.obj, "a block that somebody sees was leased"
 window = _proof.own_memoryview(bytearray(2))

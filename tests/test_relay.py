@@ -258,7 +258,7 @@ async def test_a_memory_that_fails_is_not_taken_for_a_broken_connection():
     """What is no matter of the streams comes out as trio's nurseries raise it."""
 
     class Failing(GlobalPool):
-        def lease(self, nbytes: int, /):
+        def _lease(self, nbytes: int, /):
             raise MemoryError(f"no more, and certainly not {nbytes} bytes")
 
     async with relayed(memory=Failing()) as (client, near, far, _server):

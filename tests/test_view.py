@@ -857,6 +857,7 @@ CALLS: dict[str, Callable[[BytesView], object]] = {
     "hex": BytesView.hex,
     "index": lambda view: view.index(b"de"),
     "metas": lambda view: view.metas,
+    "block_refs": lambda view: view.block_refs,
     "partition": lambda view: view.partition(b"de"),
     "pieces": lambda view: view.pieces,
     "range": lambda view: view.range(0, 2),
@@ -892,9 +893,9 @@ def test_the_list_of_calls_is_complete() -> None:
 def test_no_method_changes_a_view(cuts: set[int], call: Callable[[BytesView], object]) -> None:
     """After any call the view has the same bytes in the same pieces."""
     view = cut_at(b"abcdef", cuts)
-    before = (view._pieces, [id(piece) for piece in view._pieces], view._nbytes, view._origins)
+    before = (view._pieces, [id(piece) for piece in view._pieces], view._nbytes, view._refs)
     call(view)
-    after = (view._pieces, [id(piece) for piece in view._pieces], view._nbytes, view._origins)
+    after = (view._pieces, [id(piece) for piece in view._pieces], view._nbytes, view._refs)
     assert after == before
     assert view == b"abcdef"
     check_laws(view)

@@ -148,6 +148,11 @@ class SocketStream(Read, Write, trio.abc.HalfCloseableStream):
         """The trio socket underneath."""
         return self._socket
 
+    @property
+    def memory(self) -> Memory:
+        """Where received bytes go; bytes that are to be sent may be anywhere."""
+        return self._memory
+
     def statistics(self) -> SocketStreamStatistics:
         """Return what passed through so far."""
         return SocketStreamStatistics(
@@ -245,7 +250,7 @@ class SocketStream(Read, Write, trio.abc.HalfCloseableStream):
             data = os.read(fd, asked)
             return make_view((memoryview(data),) if data else (), len(data)), asked
         try:
-            window, origin = self._memory.lease(asked)
+            window, ref = self._memory._lease(asked)
             room = window.nbytes
         except (OSError, TypeError, ValueError, AttributeError) as exc:
             # An OSError of the memory must not be taken for the connection's.
@@ -261,7 +266,7 @@ class SocketStream(Read, Write, trio.abc.HalfCloseableStream):
             return make_view((), 0), asked
         piece = window[:nbytes].toreadonly()
         if self._memory.is_worth_keeping(nbytes, room):
-            return make_view((piece,), nbytes, None if origin is None else (origin,)), asked
+            return make_view((piece,), nbytes, None if ref is None else (ref,)), asked
         self._copied_nbytes += nbytes
         return make_view((memoryview(piece.tobytes()),), nbytes), asked
 

@@ -24,12 +24,18 @@ newest is tried first; if it is busy, the oldest few are, which are the likelies
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from sys import getrefcount
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import attrs
 
 from ..seq._proof import FREE_THREADED, REFERENCES_TO_A_LONE_EXPORTER
+
+if TYPE_CHECKING:
+    from ..seq._flat import Buffer
+
+E = TypeVar("E", bound="Buffer")
 
 OLDEST_TRIED: Final = 4
 """How many of the oldest blocks are looked at before a new one is made. Each look costs about
@@ -60,19 +66,24 @@ class ShelfStatistics:
 
 
 @attrs.define(eq=False)
-class Shelf:
-    """Blocks of `block_nbytes` bytes, at most `max_blocks` of them kept."""
+class Shelf(Generic[E]):
+    """Blocks of `block_nbytes` bytes, at most `max_blocks` of them kept.
+
+    A block is any object that exports that much writable memory and is referred to by all
+    that shows it: a bytearray, a mapping, a ctypes array. `make(block_nbytes)` makes one.
+    """
 
     block_nbytes: int
     max_blocks: int
-    _ring: deque[bytearray] = attrs.field(
+    _make: Callable[[int], E]
+    _ring: deque[E] = attrs.field(
         init=False,
         default=attrs.Factory(lambda self: deque(maxlen=self.max_blocks), takes_self=True),
     )
     _leases: int = attrs.field(init=False, default=0)
     _allocated: int = attrs.field(init=False, default=0)
 
-    def lease(self) -> bytearray:
+    def lease(self) -> E:
         """Return a block that nobody can see. It goes home by being forgotten."""
         ring = self._ring
         self._leases += 1
@@ -99,8 +110,8 @@ class Shelf:
                 del block
         return self._lease_new()
 
-    def _lease_new(self) -> bytearray:
-        block = bytearray(self.block_nbytes)
+    def _lease_new(self) -> E:
+        block = self._make(self.block_nbytes)
         self._allocated += 1
         if len(self._ring) < self.max_blocks and not FREE_THREADED:
             self._ring.append(block)
@@ -133,9 +144,10 @@ class Shelf:
         )
 
 
-def check_shelf(shelf: Shelf) -> None:
+def check_shelf(shelf: Shelf[Any]) -> None:
     """Raise AssertionError if a law of this file is broken."""
     kept = list(shelf._ring)
     assert len({id(block) for block in kept}) == len(kept), "Law 2: a block twice in the ring"
     assert len(kept) <= shelf.max_blocks, "Law 3: too many blocks kept"
-    assert all(len(block) == shelf.block_nbytes for block in kept), "a block of another size"
+    sizes = {memoryview(block).nbytes for block in kept}
+    assert sizes <= {shelf.block_nbytes}, "a block of another size"

@@ -15,19 +15,31 @@ Law 3. While somebody may write through a window, no byte of that window counts 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import attrs
 
 from ._flat import SoleOwner, flat
+from ._release import leased
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ._flat import Buffer
+    from ._release import _Record
+
+
+BLOCK_NBYTES_MAX: Final = 0xFFFF_FFFF
+"""The most bytes that one block can have, as for bytesbuf's `BlockSize`: what systems count with 32
+bits stays possible. Larger memory is several blocks."""
 
 
 @attrs.frozen(eq=False)
-class Origin:
-    """Where a piece of memory comes from, for pieces of which there is something to say."""
+class BlockRef:
+    """What is known of the memory of a piece beside its bytes; asked of views, by `block_refs`.
+
+    Idea: bytesbuf's `BlockRef`; counting the references is CPython's business here.
+    """
 
     meta: object = None
     """What the memory's provider says of it, for endpoints that can go a faster way."""
@@ -44,26 +56,45 @@ class Block(SoleOwner):
     """Writable memory that a provider hands to one `BytesBuf`, which becomes its owner.
 
     Args:
-      memory: the block: a writable, contiguous buffer of at least one byte that
+      memory: the block: a writable, contiguous buffer of 1 to 4,294,967,295 bytes that
         nobody else writes to while anybody can see it. A bytearray must not be resized.
       meta: what `BytesBuf.first_unfilled_slice_meta` and `BytesView.metas` say of it.
-      owner: kept alive for as long as a byte of the block is referred to.
+      owner: kept alive for as long as a view or a builder refers to the block. (What exports
+        `memory` is kept alive by everything that is made of it, in any case.)
+      on_release: called without arguments, once, when nobody can see the memory any more, in
+        whatever thread dropped it last, and only in the process that made the block. It may give
+        the memory to somebody else. What it raises is a `BadMemory` of the provider's next call.
 
     Raises:
       TypeError: `memory` exports no buffer, has gaps, or is read-only.
-      ValueError: `memory` is empty.
+      ValueError: `memory` is empty, or too large for one block.
 
-    Cost: one memoryview.
+    Cost: one memoryview; 2 µs more with `on_release`.
+
+    Example:
+      >>> gone = []
+      >>> buf = BytesBuf.from_blocks([Block(bytearray(100), on_release=lambda: gone.append(100))])
+      >>> del buf
+      >>> gone
+      [100]
     """
 
     _memory: memoryview
     _start: int
     _end: int
     _stop: int
-    _origin: Origin | None
+    _ref: BlockRef | None
     _has_owner: bool
+    _record: _Record | None
 
-    def __init__(self, memory: Buffer, *, meta: object = None, owner: object = None) -> None:
+    def __init__(
+        self,
+        memory: Buffer,
+        *,
+        meta: object = None,
+        owner: object = None,
+        on_release: Callable[[], object] | None = None,
+    ) -> None:
         if type(memory) is bytearray:  # as nearly all are, and one is made for each receive
             view = memoryview(memory)
         else:
@@ -71,12 +102,15 @@ class Block(SoleOwner):
             if view.readonly:
                 raise TypeError(f"a block must be writable; this {type(memory).__name__} is not")
         nbytes = view.nbytes
-        if not nbytes:
-            raise ValueError("a block must have at least one byte")
+        if not 1 <= nbytes <= BLOCK_NBYTES_MAX:
+            raise ValueError(f"a block has 1 to {BLOCK_NBYTES_MAX} bytes, not {nbytes}")
+        self._record = None
+        if on_release is not None:
+            view, self._record = leased(view, on_release)
         self._memory = view
         self._start = self._end = 0
         self._stop = nbytes
-        self._origin = None if meta is None and owner is None else Origin(meta, owner)
+        self._ref = None if meta is None and owner is None else BlockRef(meta, owner)
         self._has_owner = False
 
     def __len__(self) -> int:
@@ -97,7 +131,8 @@ class Block(SoleOwner):
         far._memory = self._memory
         far._start = far._end = at
         far._stop = self._stop
-        far._origin = self._origin
+        far._ref = self._ref
+        far._record = None
         far._has_owner = True
         self._stop = at
         return far

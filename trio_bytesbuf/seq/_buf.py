@@ -19,13 +19,13 @@ Law 5. A call that is refused has changed nothing.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Final, SupportsIndex
 
 import attrs
 
 from .._errors import BufferFull, MemoryInUse, NotEnoughBytes
-from ._block import Block, Origin, check_block
+from ._block import Block, BlockRef, check_block
 from ._flat import SoleOwner, count_of
 from ._guard import MemoryGuard
 from ._numbers import PutNumbers
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from ._pieces import Pieces
     from ._source import BlockSource
 
-BYTE_MAX: Final = 255
+_new_object = object.__new__
 
 COALESCED_NBYTES: Final = 256
 """Pieces below this are joined with a view as small that is put behind them, which bounds what a
@@ -68,19 +68,24 @@ class BytesBuf(SoleOwner, PutNumbers):
     """
 
     _pieces: deque[memoryview]
-    _origins: deque[Origin | None]
-    _blocks: deque[Block]
+    _refs: deque[BlockRef | None]
+    _blocks: list[Block]  # the first one last, because it is the one that leaves
     _nbytes: int
     _room: int
     _window: memoryview | None
     _busy: str | None
+    _fresh: Sequence[Buffer]
 
     def __init__(self) -> None:
+        self._hold([], 0)
+
+    def _hold(self, blocks: list[Block], room: int) -> None:
         self._pieces = deque()
-        self._origins = deque()
-        self._blocks = deque()
-        self._nbytes = self._room = 0
+        self._refs = deque()
+        self._nbytes = 0
         self._window = self._busy = None
+        self._room = room
+        self._blocks = blocks
 
     # Making one
 
@@ -99,9 +104,8 @@ class BytesBuf(SoleOwner, PutNumbers):
 
     @classmethod
     def _of(cls, blocks: Iterable[Block], room: int) -> BytesBuf:
-        buf = cls()
-        buf._blocks.extend(blocks)
-        buf._room = room
+        buf: BytesBuf = _new_object(cls)
+        buf._hold(list(blocks)[::-1], room)
         return buf
 
     @classmethod
@@ -112,6 +116,19 @@ class BytesBuf(SoleOwner, PutNumbers):
         buf = cls()
         buf.put_view(view)
         return buf
+
+    if not TYPE_CHECKING:  # a type checker would take this for permission to use any name
+
+        def __getattr__(self, name: str) -> object:
+            # Only reached for names that are missing: those of a builder from `fresh`, or a typo.
+            if name in _MADE_WHEN_WANTED:
+                blocks = [Block(memory) for memory in reversed(self._fresh)]
+                for block in blocks:
+                    block._has_owner = True
+                self._hold(blocks, self._room)
+                del self._fresh  # the last, so that an interrupt has this done again
+                return getattr(self, name)
+            raise AttributeError(f"'BytesBuf' object has no attribute {name!r}")
 
     # How much it holds
 
@@ -145,7 +162,7 @@ class BytesBuf(SoleOwner, PutNumbers):
         if missing > 0:
             self._refuse_while_busy()
             blocks, room = own_blocks(default_source() if memory is None else memory, missing)
-            self._blocks.extend(blocks)
+            self._blocks[:0] = reversed(blocks)
             self._room += room
 
     # Putting bytes in
@@ -167,7 +184,7 @@ class BytesBuf(SoleOwner, PutNumbers):
         self._close_window()
         if not nbytes:
             return
-        block = self._blocks[0]
+        block = self._blocks[-1]
         end = block._end
         if nbytes < block._stop - end:  # the common case: it fits, and there is room left
             block._memory[end : end + nbytes] = source
@@ -178,7 +195,7 @@ class BytesBuf(SoleOwner, PutNumbers):
         source = memoryview(source)
         at = 0
         while at < nbytes:
-            block = self._blocks[0]
+            block = self._blocks[-1]
             end = block._end
             step = min(block._stop - end, nbytes - at)
             block._memory[end : end + step] = source[at : at + step]
@@ -194,14 +211,14 @@ class BytesBuf(SoleOwner, PutNumbers):
           MemoryInUse: a slice of a window is still alive.
         """
         byte = count_of(value, "value")
-        if byte > BYTE_MAX:
-            raise ValueError(f"value must be a byte, at most {BYTE_MAX}, not {byte}")
+        if byte > 255:
+            raise ValueError(f"value must be a byte, at most 255, not {byte}")
         nbytes = count_of(count, "count")
         if nbytes > self._room:
             raise BufferFull(requested=nbytes, available=self._room)
         self._close_window()
         while nbytes:
-            block = self._blocks[0]
+            block = self._blocks[-1]
             step = min(block._stop - block._end, nbytes)
             block._memory[block._end : block._end + step] = bytes((byte,)) * step
             self._fill(step)
@@ -222,19 +239,19 @@ class BytesBuf(SoleOwner, PutNumbers):
         if not isinstance(view, BytesView):
             raise TypeError(f"put_view appends a BytesView, not {type(view).__name__}")
         pieces = view._pieces
-        origins = view._origins
+        refs = view._refs
         self._close_window()
         self._seal()
-        if view._nbytes < COALESCED_NBYTES and origins is None and self._coalesce(pieces):
+        if view._nbytes < COALESCED_NBYTES and refs is None and self._coalesce(pieces):
             self._nbytes += view._nbytes
             return
         self._pieces.extend(pieces)
-        self._origins.extend((None,) * len(pieces) if origins is None else origins)
+        self._refs.extend((None,) * len(pieces) if refs is None else refs)
         self._nbytes += view._nbytes
 
     def _coalesce(self, pieces: Pieces) -> bool:
         """Join small pieces with a small last one, or say that it is not small (or not ours)."""
-        if not pieces or not self._pieces or self._origins[-1] is not None:
+        if not pieces or not self._pieces or self._refs[-1] is not None:
             return False
         last = self._pieces[-1]
         if last.nbytes >= COALESCED_NBYTES:
@@ -244,26 +261,26 @@ class BytesBuf(SoleOwner, PutNumbers):
 
     def _fill(self, nbytes: int) -> None:
         """Count the next `nbytes` bytes of the first block as filled; they are written already."""
-        block = self._blocks[0]
+        block = self._blocks[-1]
         block._end += nbytes
         self._nbytes += nbytes
         self._room -= nbytes
         if block._end == block._stop:
             self._seal()
-            self._blocks.popleft()
+            self._blocks.pop()
 
     def _seal(self) -> None:
         """Turn what is filled of the first block into a piece."""
         if self._blocks:
-            block = self._blocks[0]
+            block = self._blocks[-1]
             if block._start < block._end:
                 self._pieces.append(block._show(block._end - block._start))
-                self._origins.append(block._origin)
+                self._refs.append(block._ref)
 
     def _abandon_first_block(self) -> None:
         """Give up the room of the first block, which somebody else can still write."""
         self._seal()
-        block = self._blocks.popleft()
+        block = self._blocks.pop()
         self._room -= block._stop - block._end
 
     # Taking bytes out
@@ -281,17 +298,17 @@ class BytesBuf(SoleOwner, PutNumbers):
         """
         self._seal()
         if max_nbytes is None or count_of(max_nbytes, "max_nbytes") >= self._nbytes:
-            return make_view(tuple(self._pieces), self._nbytes, said(self._origins))
+            return make_view(tuple(self._pieces), self._nbytes, said(self._refs))
         limit = left = count_of(max_nbytes, "max_nbytes")
         shown: list[memoryview] = []
-        origins: list[Origin | None] = []
-        for piece, origin in zip(self._pieces, self._origins, strict=True):
+        refs: list[BlockRef | None] = []
+        for piece, ref in zip(self._pieces, self._refs, strict=True):
             if not left:
                 break
             shown.append(piece[:left])
-            origins.append(origin)
+            refs.append(ref)
             left -= shown[-1].nbytes
-        return make_view(tuple(shown), limit, said(origins))
+        return make_view(tuple(shown), limit, said(refs))
 
     def consume(self, nbytes: SupportsIndex) -> BytesView:
         """Cut `nbytes` bytes off the front and return a view of them.
@@ -315,26 +332,26 @@ class BytesBuf(SoleOwner, PutNumbers):
         if wanted == self._nbytes:
             return self.consume_all()
         taken: list[memoryview] = []
-        origins: list[Origin | None] = []
+        refs: list[BlockRef | None] = []
         missing = wanted
         while missing:
             if not self._pieces:  # the rest is in the first block, which goes on after it
-                block = self._blocks[0]
+                block = self._blocks[-1]
                 taken.append(block._show(missing))
-                origins.append(block._origin)
+                refs.append(block._ref)
                 break
             piece = self._pieces[0]
             if piece.nbytes <= missing:
                 taken.append(self._pieces.popleft())
-                origins.append(self._origins.popleft())
+                refs.append(self._refs.popleft())
                 missing -= piece.nbytes
             else:
                 taken.append(piece[:missing])
-                origins.append(self._origins[0])
+                refs.append(self._refs[0])
                 self._pieces[0] = piece[missing:]
                 break
         self._nbytes -= wanted
-        return make_view(tuple(taken), wanted, said(origins))
+        return make_view(tuple(taken), wanted, said(refs))
 
     def consume_all(self) -> BytesView:
         """Take all filled bytes out and return a view of them.
@@ -343,15 +360,14 @@ class BytesBuf(SoleOwner, PutNumbers):
         """
         view = self.peek()
         self._pieces.clear()
-        self._origins.clear()
+        self._refs.clear()
         self._nbytes = 0
         return view
 
     def truncate(self, nbytes: SupportsIndex) -> None:
         """Keep the first `nbytes` filled bytes and drop the others; no effect if there are fewer.
 
-        Dropped bytes become capacity again if they lie in the block that is being filled and no
-        view has shown them. What a view has shown is never written again.
+        Dropped bytes become capacity again if they are in the block being filled and never shown.
 
         Raises:
           TypeError, ValueError: `nbytes` is no integer, or negative.
@@ -363,7 +379,7 @@ class BytesBuf(SoleOwner, PutNumbers):
         self._close_window()
         self._nbytes -= excess
         if self._blocks:
-            block = self._blocks[0]
+            block = self._blocks[-1]
             unseen = min(excess, block._end - block._start)
             block._end -= unseen
             self._room += unseen
@@ -373,7 +389,7 @@ class BytesBuf(SoleOwner, PutNumbers):
             if piece.nbytes > excess:
                 self._pieces.append(piece[: piece.nbytes - excess])
                 break
-            self._origins.pop()
+            self._refs.pop()
             excess -= piece.nbytes
 
     def clear(self) -> None:
@@ -401,22 +417,24 @@ class BytesBuf(SoleOwner, PutNumbers):
         if missing > self._room:
             return None
         self._close_window()
-        moved: deque[Block] = deque()
-        while missing:  # from the far end, so that what is filled stays where it is
-            block = self._blocks[-1]
-            room = block._stop - block._end
-            if room <= missing and block._start == block._end:
-                moved.appendleft(self._blocks.pop())
-                step = room
+        moved: list[Block] = []
+        room = whole = 0
+        for block in self._blocks:  # from the far end, so that what is filled stays where it is
+            if room == missing:
+                break
+            step = min(block._stop - block._end, missing - room)
+            if step == block._stop - block._end and block._start == block._end:
+                moved.append(block)
+                whole += 1
             else:
-                step = min(room, missing)
-                moved.appendleft(block._split(block._stop - step))
-            self._room -= step
-            missing -= step
-        if self._blocks and self._blocks[0]._end == self._blocks[0]._stop:
+                moved.append(block._split(block._stop - step))
+            room += step
+        del self._blocks[:whole]
+        self._room -= room
+        if self._blocks and self._blocks[-1]._end == self._blocks[-1]._stop:
             self._seal()
-            self._blocks.popleft()
-        return BytesBuf._of(moved, sum(map(len, moved)))
+            self._blocks.pop()
+        return BytesBuf._of(reversed(moved), room)
 
     # Writing in place
 
@@ -441,15 +459,15 @@ class BytesBuf(SoleOwner, PutNumbers):
         self._close_window()
         if not self._blocks:
             return memoryview(bytearray())
-        block = self._blocks[0]
+        block = self._blocks[-1]
         self._window = window = lend(block, block._stop)
         return window
 
     def first_unfilled_slice_meta(self) -> object:
         """Return what the provider says of the memory that would be filled next, or None."""
-        if not self._blocks or self._blocks[0]._origin is None:
+        if not self._blocks or self._blocks[-1]._ref is None:
             return None
-        return self._blocks[0]._origin.meta
+        return self._blocks[-1]._ref.meta
 
     def advance_mut(self, nbytes: SupportsIndex) -> None:
         """Count the first `nbytes` bytes of the window as filled and end the loan.
@@ -467,7 +485,7 @@ class BytesBuf(SoleOwner, PutNumbers):
         filled = count_of(nbytes, "nbytes")
         available = 0
         if self._window is not None:
-            available = self._blocks[0]._stop - self._blocks[0]._end
+            available = self._blocks[-1]._stop - self._blocks[-1]._end
         if filled > available:
             raise BufferFull(requested=filled, available=available)
         self._close_window()
@@ -512,7 +530,7 @@ class BytesBuf(SoleOwner, PutNumbers):
         if limit > self._room:
             return None
         self._close_window()
-        write = BytesBufVectoredWrite(self, self._blocks, limit)
+        write = BytesBufVectoredWrite(self, reversed(self._blocks), limit)
         self._busy = "a vectored write is going on in this builder; leave it first"
         return write
 
@@ -522,7 +540,7 @@ class BytesBuf(SoleOwner, PutNumbers):
         for _ in range(abandoned_blocks):
             self._abandon_first_block()
         while filled_nbytes:
-            block = self._blocks[0]
+            block = self._blocks[-1]
             step = min(filled_nbytes, block._stop - block._end)
             self._fill(step)
             filled_nbytes -= step
@@ -551,10 +569,24 @@ class BytesBuf(SoleOwner, PutNumbers):
 
     def extend_lifetime(self) -> MemoryGuard:
         """Return a guard that keeps all memory of the builder alive when the builder is gone."""
-        return MemoryGuard((*self._pieces, *self._origins, *self._blocks))
+        return MemoryGuard((*self._pieces, *self._refs, *self._blocks))
 
     def __repr__(self) -> str:
         return f"<BytesBuf of {self._nbytes} bytes, room for {self._room} more>"
+
+
+_MADE_WHEN_WANTED: Final = frozenset(("_pieces", "_refs", "_blocks", "_nbytes", "_window", "_busy"))
+
+
+def fresh(memories: Sequence[Buffer], nbytes: int) -> BytesBuf:
+    """Make an empty builder that owns `memories`, which nobody else sees, of `nbytes` bytes in all.
+
+    What it is made of costs four times what the builder itself does: it is made when first used.
+    """
+    buf: BytesBuf = _new_object(BytesBuf)
+    buf._fresh = memories
+    buf._room = nbytes
+    return buf
 
 
 def check_buf(buf: BytesBuf) -> None:
@@ -563,9 +595,9 @@ def check_buf(buf: BytesBuf) -> None:
         check_block(block)
         assert block._has_owner, "a block that somebody else may take"
         assert block._end < block._stop, "Law 1: a block without room"
-    for block in list(buf._blocks)[1:]:
+    for block in buf._blocks[:-1]:
         assert block._start == block._end, "Law 1: a filled block behind the first"
-    filled = buf._blocks[0]._end - buf._blocks[0]._start if buf._blocks else 0
+    filled = buf._blocks[-1]._end - buf._blocks[-1]._start if buf._blocks else 0
     check_pieces(tuple(buf._pieces), buf._nbytes - filled)
-    assert len(buf._pieces) == len(buf._origins)
+    assert len(buf._pieces) == len(buf._refs)
     assert buf._room == sum(block._stop - block._end for block in buf._blocks), "Law 2"

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import abc
 from collections.abc import Iterable
-from typing import SupportsIndex
+from typing import Protocol, SupportsIndex, runtime_checkable
 
-from ._block import Block, Origin
+from ._block import Block, BlockRef
 from ._buf import BytesBuf
 from ._flat import count_of
-from ._source import default_source, own_blocks, set_default_source
+from ._source import BlockSource, default_source, own_blocks, set_default_source
 
 
-class Memory(abc.ABC):
+class Memory(BlockSource):
     """A provider of memory. Implement `blocks`; the rest comes for free.
+
+    `blocks(nbytes)` returns `Block`s that nobody else refers to, of at least `nbytes` bytes in all.
+    What is given is checked: too little, a block that has an owner or something that is no block
+    is a `BadMemory` with the provider's name for whoever asked. A provider that can be
+    called by several threads at once says so by being a `MemoryShared`.
 
     Example:
       >>> class Plain(Memory):
@@ -21,41 +25,31 @@ class Memory(abc.ABC):
       ...         return [Block(bytearray(max(nbytes, 1)))]
       >>> Plain().reserve(100).remaining_capacity
       100
+
+    Idea: bytesbuf's `Memory`, which is asked for a builder instead of blocks.
     """
 
     __slots__ = ()
-
-    @abc.abstractmethod
-    def blocks(self, nbytes: int, /) -> Iterable[Block]:
-        """Return blocks that nobody else refers to, of at least `nbytes` bytes in all.
-
-        Args:
-          nbytes: at least 0; for 0, any blocks or none.
-        """
 
     def reserve(self, nbytes: SupportsIndex, /) -> BytesBuf:
         """Return an empty builder with room for at least `nbytes` bytes.
 
         Raises:
-          BadMemory: this provider gave too little, or what is no block of its own.
+          BadMemory: this provider gave too little, or what is no block of its own; or a
+            release hook of one of its blocks has raised something since the last call.
           TypeError, ValueError: `nbytes` is no integer, or negative.
         """
         return BytesBuf._of(*own_blocks(self, count_of(nbytes, "nbytes")))
 
-    def lease(self, nbytes: int, /) -> tuple[memoryview, Origin | None]:
+    def _lease(self, nbytes: int, /) -> tuple[memoryview, BlockRef | None]:
         """Return memory for one receive that would like `nbytes` bytes, and what to say of it.
 
-        It is the first block of `blocks(nbytes)`, so it may be smaller. Called for every receive;
-        a provider that can answer without making a block of it overrides this.
-
-        Returns:
-          A writable memoryview that nobody else sees, and the `Origin` of views of it.
-
-        Raises:
-          BadMemory: this provider gave too little, or what is no block of its own.
+        A writable memoryview that nobody else sees: the first block of `blocks(nbytes)`, so
+        it may be smaller. Called for every receive, which is why the providers of this library
+        override it; they do without the block.
         """
         block = own_blocks(self, nbytes)[0][0]
-        return block._memory, block._origin
+        return block._memory[block._end : block._stop], block._ref
 
     def is_worth_keeping(self, filled_nbytes: int, capacity_nbytes: int, /) -> bool:  # noqa: ARG002
         """Say whether a receive that filled so much of so much capacity should stay in it.
@@ -66,7 +60,43 @@ class Memory(abc.ABC):
         return True
 
 
-class PlainMemory(Memory):
+class MemoryShared(Memory):
+    """A provider whose `blocks` any thread may call at any time. Adds a promise and no method.
+
+    All providers of this library are. Blocks of any provider may be dropped in any thread.
+
+    Idea: bytesbuf's `MemoryShared`.
+    """
+
+    __slots__ = ()
+
+
+@runtime_checkable
+class HasMemory(Protocol):
+    """What prefers some memory for the bytes that it is given, and says which.
+
+    Ask it before bytes are put anywhere: a stream that can send memory of one kind faster than
+    others publishes a provider of it. What has no preference passes on that of whatever it
+    hands its bytes to, or says `default_memory()`.
+
+    Idea: bytesbuf's `HasMemory`.
+
+    Example:
+      >>> async def main():
+      ...     ours, theirs = trio.socket.socketpair()
+      ...     async with SocketStream(ours) as stream, SocketStream(theirs):
+      ...         return isinstance(stream, HasMemory), stream.memory is default_memory()
+      >>> trio.run(main)
+      (True, True)
+    """
+
+    @property
+    def memory(self) -> Memory:
+        """The provider that suits this object best."""
+        ...  # a protocol has no body
+
+
+class PlainMemory(MemoryShared):
     """Memory from the heap, one block for each request, never used twice."""
 
     __slots__ = ()

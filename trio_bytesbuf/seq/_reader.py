@@ -53,7 +53,7 @@ class BytesReader(GetNumbers, io.BufferedIOBase):
         view = view if isinstance(view, BytesView) else BytesView(view)
         self._pieces: Pieces = view._pieces
         self._nbytes = view._nbytes
-        self._origins = view._origins
+        self._refs = view._refs
         self._piece = self._offset = self._position = 0
 
     def __len__(self) -> int:
@@ -125,11 +125,11 @@ class BytesReader(GetNumbers, io.BufferedIOBase):
             return make_view((), 0)
         piece, offset = self._pieces[self._piece], self._offset
         if wanted <= piece.nbytes - offset:
-            origins = self._origins
-            if origins is not None:
-                origins = origins[self._piece : self._piece + 1] if origins[self._piece] else None
-            return make_view((piece[offset : offset + wanted],), wanted, origins)
-        return part_of(self._pieces, self._origins, self._piece, offset, wanted)
+            refs = self._refs
+            if refs is not None:
+                refs = refs[self._piece : self._piece + 1] if refs[self._piece] else None
+            return make_view((piece[offset : offset + wanted],), wanted, refs)
+        return part_of(self._pieces, self._refs, self._piece, offset, wanted)
 
     def try_peek_view(self, nbytes: SupportsIndex) -> BytesView | None:
         """Like `peek_view`, but None when there are fewer bytes."""
@@ -320,7 +320,7 @@ class BytesReader(GetNumbers, io.BufferedIOBase):
     def close(self) -> None:
         """Drop the memory; every later call raises ValueError, as with any closed file."""
         if not self.closed:
-            self._pieces, self._origins = (), None
+            self._pieces, self._refs = (), None
             self._nbytes = self._piece = self._offset = self._position = 0
         super().close()
 

@@ -1,21 +1,35 @@
-"""Where blocks come from, as far as a builder needs to know: one method, and a default."""
+"""Where blocks come from, as far as a builder needs to know: one method, and a default.
+
+What a provider gave is checked here, once for everybody, so that a provider that is wrong gets an
+error with its name and nobody gets memory that is not what it seems.
+"""
 
 from __future__ import annotations
 
+import abc
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Protocol
 
 from .._errors import BadMemory
 from ._block import Block
+from ._release import raise_what_hooks_raised
 
 
-class BlockSource(Protocol):
-    """Anything that hands out blocks; every `Memory` is one."""
+class BlockSource(abc.ABC):
+    """What hands out blocks: the half of `Memory` that knows no builder."""
 
+    __slots__ = ()
+
+    @abc.abstractmethod
     def blocks(self, nbytes: int, /) -> Iterable[Block]:
-        """Return blocks that nobody else refers to, of at least `nbytes` bytes in all."""
-        ...  # a protocol has no body
+        """Return blocks that nobody else refers to, of at least `nbytes` bytes in all.
+
+        Called from any thread if the provider is a `MemoryShared`. The caller becomes the
+        owner of what is returned, all of it, and fills it from the front.
+
+        Args:
+          nbytes: at least 0; for 0, any blocks or none.
+        """
 
 
 _default: list[BlockSource] = []
@@ -40,14 +54,12 @@ def own_blocks(source: BlockSource, nbytes: int) -> tuple[list[Block], int]:
     """
     if nbytes > sys.maxsize:
         raise MemoryError(f"{nbytes} bytes are more than this machine can address")
-    try:
-        give = source.blocks
-    except AttributeError:
-        raise TypeError(f"a Memory is wanted, not {type(source).__name__}") from None
-    given = give(nbytes)
+    if not isinstance(source, BlockSource):
+        raise TypeError(f"a Memory is wanted, not {type(source).__name__}")
+    given = source.blocks(nbytes)
     if not isinstance(given, Iterable):
         raise BadMemory(repr(source), f"gave a {type(given).__name__} where blocks are wanted")
-    blocks = list(given)
+    blocks = [*given]
     room = take_ownership(blocks, source)
     if room < nbytes:
         _give_back(blocks)
@@ -57,6 +69,7 @@ def own_blocks(source: BlockSource, nbytes: int) -> tuple[list[Block], int]:
 
 def take_ownership(blocks: Sequence[Block], giver: BlockSource | str) -> int:
     """Mark every block as owned, or raise BadMemory and mark none; return their room."""
+    raise_what_hooks_raised(giver)
     room = 0
     for taken, block in enumerate(blocks):
         if type(block) is not Block or block._has_owner:
@@ -66,7 +79,9 @@ def take_ownership(blocks: Sequence[Block], giver: BlockSource | str) -> int:
                 complaint = "gave a block that has an owner already"
             raise BadMemory(giver if isinstance(giver, str) else repr(giver), complaint)
         block._has_owner = True
-        room += block._stop
+        if block._record is not None:
+            block._record.giver = giver
+        room += block._stop - block._end
     return room
 
 

@@ -8,7 +8,7 @@ Law 3. The memoryviews in `_pieces` are shared by every view cut from this one. 
        get slices of their own.
 Law 4. Two views are equal when their bytes are, however they are cut, and equal to the same
        `bytes`; equal values have equal hashes, or no hash at all (memory that may change).
-Law 5. `_origins` is None, or one entry for each piece: None, or what `Origin` has to say.
+Law 5. `_refs` is None, or one entry for each piece: None, or what `BlockRef` has to say.
 
 Views are made for every receive, so they are attrs classes without the cost of frozen ones
 (2.5 times that of a plain one): no method sets an attribute after construction.
@@ -19,9 +19,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import operator
-import sys
 from collections.abc import Iterable, Iterator
-from pickle import PickleBuffer
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, NoReturn, Self, SupportsIndex, TypeAlias, overload
 
@@ -29,7 +27,8 @@ import attrs
 
 from .._errors import NotEnoughBytes, Released
 from . import _pieces
-from ._block import Origin
+from ._block import BlockRef
+from ._exports import pickle_buffer_of
 from ._flat import count_of, flat
 from ._guard import MemoryGuard
 from ._source import own_blocks
@@ -43,8 +42,8 @@ if TYPE_CHECKING:
 
 _new_object = object.__new__
 
-FOREIGN: Final = Origin(may_change=True)
-"""The origin of pieces over memory that the library did not make."""
+FOREIGN: Final = BlockRef(may_change=True)
+"""What is said of pieces over memory that somebody else can write to."""
 
 REPR_NBYTES: Final = 64
 """How many bytes a `repr` shows: a line of a terminal, picked by eye."""
@@ -82,16 +81,16 @@ class BytesView:
 
     _pieces: Pieces
     _nbytes: int
-    _origins: tuple[Origin | None, ...] | None
+    _refs: tuple[BlockRef | None, ...] | None
 
     def __init__(self, data: Buffer = b"") -> None:
         if type(data) is BytesView:
-            self._pieces, self._nbytes, self._origins = data._pieces, data._nbytes, data._origins
+            self._pieces, self._nbytes, self._refs = data._pieces, data._nbytes, data._refs
             return
         piece = flat(data)
         self._nbytes = piece.nbytes
         self._pieces = (piece.toreadonly(),) if piece.nbytes else ()
-        self._origins = None if type(piece.obj) is bytes or not piece.nbytes else (FOREIGN,)
+        self._refs = None if type(piece.obj) is bytes or not piece.nbytes else (FOREIGN,)
 
     @classmethod
     def from_views(cls, views: Iterable[BytesView]) -> BytesView:
@@ -111,14 +110,14 @@ class BytesView:
             if not isinstance(view, BytesView):
                 raise TypeError(f"from_views joins BytesViews, not {type(view).__name__}")
         pieces = tuple(itertools.chain.from_iterable(view._pieces for view in views))
-        origins = None
-        if any(view._origins for view in views):
-            origins = tuple(
+        refs = None
+        if any(view._refs for view in views):
+            refs = tuple(
                 itertools.chain.from_iterable(
-                    view._origins or (None,) * len(view._pieces) for view in views
+                    view._refs or (None,) * len(view._pieces) for view in views
                 )
             )
-        return make_view(pieces, sum(view._nbytes for view in views), origins)
+        return make_view(pieces, sum(view._nbytes for view in views), refs)
 
     @classmethod
     def copied_from_slice(cls, data: Buffer, memory: BlockSource | None = None) -> BytesView:
@@ -137,7 +136,7 @@ class BytesView:
         if memory is None:
             return cls(_bytes_of(data))
         source = flat_of(data)
-        pieces, origins = [], []
+        pieces, refs = [], []
         at = 0
         for block in own_blocks(memory, source.nbytes)[0]:
             nbytes = min(len(block), source.nbytes - at)
@@ -146,9 +145,9 @@ class BytesView:
             block._memory[block._end : block._end + nbytes] = source[at : at + nbytes]
             block._end += nbytes
             pieces.append(block._show(nbytes))
-            origins.append(block._origin)
+            refs.append(block._ref)
             at += nbytes
-        return make_view(tuple(pieces), at, said(origins))
+        return make_view(tuple(pieces), at, said(refs))
 
     # How long it is and what it is made of
 
@@ -166,11 +165,14 @@ class BytesView:
         return self._pieces[0][:] if self._pieces else memoryview(b"")
 
     @property
+    def block_refs(self) -> tuple[BlockRef | None, ...]:
+        """What is known of each piece's memory beside its bytes, or None: as many as pieces."""
+        return (None,) * len(self._pieces) if self._refs is None else self._refs
+
+    @property
     def metas(self) -> tuple[object, ...]:
         """What each piece's memory provider says of it, or None: as many as there are pieces."""
-        if self._origins is None:
-            return (None,) * len(self._pieces)
-        return tuple(None if origin is None else origin.meta for origin in self._origins)
+        return tuple(None if ref is None else ref.meta for ref in self.block_refs)
 
     @property
     def first_piece_meta(self) -> object:
@@ -211,7 +213,7 @@ class BytesView:
 
     def extend_lifetime(self) -> MemoryGuard:
         """Return a guard that keeps the memory alive when this view is gone."""
-        return MemoryGuard((*self._pieces, *(self._origins or ())))
+        return MemoryGuard((*self._pieces, *(self._refs or ())))
 
     # Taking out of use
 
@@ -221,7 +223,7 @@ class BytesView:
         Views cut from this one, and memoryviews taken from it, go on working.
         """
         with contextlib.suppress(AttributeError):
-            del self._pieces, self._nbytes, self._origins
+            del self._pieces, self._nbytes, self._refs
 
     def __enter__(self) -> Self:
         return self
@@ -238,7 +240,7 @@ class BytesView:
 
         def __getattr__(self, name: str) -> NoReturn:
             # Only reached for names that are missing: a slot that `release` emptied, or a typo.
-            if name in ("_pieces", "_nbytes", "_origins"):
+            if name in ("_pieces", "_nbytes", "_refs"):
                 raise Released("BytesView")
             raise AttributeError(f"'BytesView' object has no attribute {name!r}")
 
@@ -259,11 +261,11 @@ class BytesView:
             if len(pieces) == 1:
                 piece = pieces[0][index]
                 nbytes = piece.nbytes
-                return make_view((piece,), nbytes, self._origins) if nbytes else make_view((), 0)
+                return make_view((piece,), nbytes, self._refs) if nbytes else make_view((), 0)
             start, stop, _ = index.indices(self._nbytes)
             if start >= stop:
                 return make_view((), 0)
-            return part_of(pieces, self._origins, *_pieces.place(pieces, start), stop - start)
+            return part_of(pieces, self._refs, *_pieces.place(pieces, start), stop - start)
         at = operator.index(index)
         if at < 0:
             at += self._nbytes
@@ -341,7 +343,7 @@ class BytesView:
         return NotImplemented
 
     def __hash__(self) -> int:
-        if self._origins and any(origin and origin.may_change for origin in self._origins):
+        if self._refs and any(ref and ref.may_change for ref in self._refs):
             raise TypeError(
                 "unhashable: this view shows memory that may change; take compact() of it first"
             )
@@ -452,11 +454,11 @@ class BytesView:
         parts: list[BytesView] = []
         start = index = offset = 0
         for at in hits if limit < 0 else itertools.islice(hits, limit):
-            parts.append(part_of(self._pieces, self._origins, index, offset, at - start))
+            parts.append(part_of(self._pieces, self._refs, index, offset, at - start))
             behind = at + len(sought)
             index, offset = _pieces.place(self._pieces, offset + behind - start, index)
             start = behind
-        parts.append(part_of(self._pieces, self._origins, index, offset, self._nbytes - start))
+        parts.append(part_of(self._pieces, self._refs, index, offset, self._nbytes - start))
         return parts
 
     # Turning into something else
@@ -481,13 +483,10 @@ class BytesView:
         return f"<BytesView {shown!r}{dots}, {self._nbytes} bytes in {len(self._pieces)} pieces>"
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[object, ...]:
-        """Pickle each piece as a buffer of its own: with protocol 5, out of band, uncopied.
-
-        Before Python 3.13 a piece that is not the whole of a `bytes` object is copied once.
-        """
+        """Pickle each piece as a buffer of its own: with protocol 5, out of band, uncopied."""
         if protocol.__index__() < 5:
             return BytesView, (self.to_bytes(),)
-        return _unpickled, tuple(map(_pickled, self._pieces))
+        return _unpickled, tuple(map(pickle_buffer_of, self._pieces))
 
     def __copy__(self) -> Self:
         return self
@@ -511,53 +510,41 @@ class BytesView:
 
 
 def make_view(
-    pieces: Pieces, nbytes: int, origins: tuple[Origin | None, ...] | None = None
+    pieces: Pieces, nbytes: int, refs: tuple[BlockRef | None, ...] | None = None
 ) -> BytesView:
     """Make a view of pieces that obey the laws; nothing is looked at, so this is quick."""
     view: BytesView = _new_object(BytesView)
     view._pieces = pieces
     view._nbytes = nbytes
-    view._origins = origins
+    view._refs = refs
     return view
 
 
 def part_of(
     pieces: Pieces,
-    origins: tuple[Origin | None, ...] | None,
+    refs: tuple[BlockRef | None, ...] | None,
     index: int,
     offset: int,
     nbytes: int,
 ) -> BytesView:
     """Make a view of the `nbytes` bytes from a place on; they are known to be there."""
     parts = tuple(_pieces.parts(pieces, index, offset, nbytes))
-    if origins is not None:
-        origins = said(origins[index : index + len(parts)])
-    return make_view(parts, nbytes, origins)
+    if refs is not None:
+        refs = said(refs[index : index + len(parts)])
+    return make_view(parts, nbytes, refs)
 
 
-def said(origins: Iterable[Origin | None]) -> tuple[Origin | None, ...] | None:
-    """Return origins as a view keeps them: None if none of them says anything (Law 5)."""
-    origins = tuple(origins)
-    return origins if any(origins) else None
-
-
-def _pickled(piece: memoryview) -> PickleBuffer:
-    """Return what a pickle takes for a piece.
-
-    Before 3.13 the cyclic collector crashes on garbage in which a memoryview is itself the exporter
-    of something, and what the pickle's callback keeps may become garbage.
-    """
-    if sys.version_info >= (3, 13):
-        return PickleBuffer(piece)
-    whole = type(piece.obj) is bytes and len(piece.obj) == piece.nbytes
-    return PickleBuffer(piece.obj if whole else piece.tobytes())
+def said(refs: Iterable[BlockRef | None]) -> tuple[BlockRef | None, ...] | None:
+    """Return refs as a view keeps them: None if none of them says anything (Law 5)."""
+    refs = tuple(refs)
+    return refs if any(refs) else None
 
 
 def _unpickled(*buffers: Buffer) -> BytesView:
     """Make a view of the buffers that go with a pickle, whoever made them, of whatever."""
     pieces = tuple(piece.toreadonly() for piece in map(flat, buffers) if piece.nbytes)
-    origins = (None if _is_fixed(piece) else FOREIGN for piece in pieces)
-    return make_view(pieces, sum(piece.nbytes for piece in pieces), said(origins))
+    refs = (None if _is_fixed(piece) else FOREIGN for piece in pieces)
+    return make_view(pieces, sum(piece.nbytes for piece in pieces), said(refs))
 
 
 def _is_fixed(exporter: object) -> bool:
@@ -590,5 +577,5 @@ def _separator_of(sep: Buffer) -> bytes:
 def check_view(view: BytesView) -> None:
     """Raise AssertionError if a law of this file is broken."""
     _pieces.check_pieces(view._pieces, view._nbytes)
-    assert view._origins is None or len(view._origins) == len(view._pieces), "Law 5"
-    assert view._origins is None or any(view._origins), "origins that say nothing"
+    assert view._refs is None or len(view._refs) == len(view._pieces), "Law 5"
+    assert view._refs is None or any(view._refs), "refs that say nothing"

@@ -69,7 +69,7 @@ class BytesBufVectoredWrite(SoleOwner):
                 break
             nbytes = min(limit, block._stop - block._end)
             pieces.append(lend(block, block._end + nbytes))
-            metas.append(None if block._origin is None else block._origin.meta)
+            metas.append(None if block._ref is None else block._ref.meta)
             limit -= nbytes
         self._pieces = tuple(pieces)
         self._metas = tuple(metas)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import SupportsIndex
 
-from ..seq import Block, Memory
+from ..seq import Block, MemoryShared
 from ..seq._flat import count_of
 
 
-class TransparentMemory(Memory):
+class TransparentMemory(MemoryShared):
     """One new block for each request, exactly as large as what was asked for.
 
     Idea: `mem::testing::TransparentMemory` of bytesbuf.
@@ -25,7 +25,7 @@ class TransparentMemory(Memory):
         return "TransparentMemory()"
 
 
-class FixedBlockMemory(Memory):
+class FixedBlockMemory(MemoryShared):
     """Blocks of one size, down to a single byte: every place where a piece can end gets tried.
 
     Args:
@@ -55,7 +55,7 @@ class FixedBlockMemory(Memory):
         size = self._block_nbytes
         return [Block(bytearray(size)) for _ in range(-(-nbytes // size))]
 
-    def lease(self, nbytes: int, /) -> tuple[memoryview, None]:  # noqa: ARG002
+    def _lease(self, nbytes: int, /) -> tuple[memoryview, None]:  # noqa: ARG002
         """Return one block, however much is wanted: a receive fills no more than that."""
         return memoryview(bytearray(self._block_nbytes)), None
 

@@ -1,0 +1,125 @@
+"""Release hooks: telling a provider that nobody can see its block any more.
+
+A block with a hook is shown through a *lease*, a small object that exports the block's memory.
+Every memoryview of the block keeps the lease referred to:
+
+    view, slice, array ──> managed buffer ──> lease ──> memory of the provider
+
+Law 1. The hook runs once for each lease, after it was proved that nobody refers to the lease:
+       in the lease's finalizer if the count there says so, else when a collection has ended and
+       nothing shows the memory beside our own window. A finalizer alone is not believed: the cyclic
+       collector runs it while memoryviews in the same garbage are whole.
+Law 2. A lease is looked up in `_OUT` by whoever wants to run its hook, and only who finds
+       it runs it. A finalizer that never runs, or is interrupted, delays the hook until the next
+       collection and changes nothing else.
+Law 3. Nothing comes out of a finalizer. What a hook raises is kept, and raised as `BadMemory`
+       from the provider's next call for blocks, once.
+Law 4. Hooks run in the process that leased: after `fork` the child forgets all leases.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import gc
+import os
+from collections.abc import Callable
+from sys import getrefcount
+from typing import Any, Final
+
+import attrs
+
+from .._errors import BadMemory
+from ._proof import open_slices, own_memoryview
+
+LEASE_CLASSES: Final = 64
+"""How many sizes of lease are remembered: ctypes wants a class for each, 20 µs to make."""
+
+
+@attrs.define(eq=False)
+class _Record:
+    """A lease that is out, and what to do when it is over."""
+
+    window: memoryview
+    hook: Callable[[], object]
+    giver: object = None
+
+    def over(self) -> None:
+        """Run the hook, unless somebody did (Law 2); raise nothing (Law 3)."""
+        if _OUT.pop(id(self), None) is not None:
+            try:
+                self.hook()
+            except BaseException as exc:  # noqa: BLE001  # it is raised where it can be handled
+                complaint = f"has a release hook that raised {type(exc).__name__}: {exc}"
+                _FAILED.setdefault(id(self.giver), (self.giver, complaint))
+
+
+_OUT: Final[dict[int, _Record]] = {}
+_FAILED: Final[dict[int, tuple[object, str]]] = {}
+
+
+class _Lease:
+    """What every lease has beside its memory; mixed into a ctypes array of the right size."""
+
+    __slots__ = ()
+    record: _Record
+
+    def __del__(self) -> None:
+        if getrefcount(self) == _REFERENCES_WHILE_DYING:
+            self.record.over()
+
+
+def _measure(seen: list[int]) -> int:
+    """Count what refers to an object whose finalizer runs because nobody does."""
+
+    class Probe:
+        __slots__ = ()
+
+        def __del__(self) -> None:
+            seen.append(getrefcount(self))
+
+    Probe()
+    return seen[0]
+
+
+_REFERENCES_WHILE_DYING: Final = min(_measure([]), 3)
+"""The finalizer's own, its argument and `getrefcount`'s; more is never believed, as in `_proof`."""
+
+
+@functools.lru_cache(LEASE_CLASSES)
+def _lease_class(nbytes: int) -> Any:
+    array: Any = ctypes.c_ubyte * nbytes
+    return type("Lease", (_Lease, array), {"__slots__": ("record",)})
+
+
+def leased(memory: memoryview, hook: Callable[[], object]) -> tuple[memoryview, _Record]:
+    """Return a memoryview of the writable `memory`, and the record of the loan.
+
+    `hook` is called when nobody refers to what is returned, nor to anything made of it.
+    """
+    window = own_memoryview(memory)
+    record = _Record(window, hook)
+    lease = _lease_class(memory.nbytes).from_buffer(window)
+    lease.record = record
+    _OUT[id(record)] = record
+    return memoryview(lease).cast("B"), record
+
+
+def raise_what_hooks_raised(giver: object) -> None:
+    """Raise BadMemory if a hook of a block that `giver` gave has raised something (Law 3)."""
+    failed = _FAILED.pop(id(giver), None) if _FAILED else None
+    if failed is not None:
+        raise BadMemory(giver if isinstance(giver, str) else repr(giver), failed[1])
+
+
+def run_hooks_that_are_due(phase: str = "stop", info: object = None) -> None:  # noqa: ARG001
+    """Look at every lease that is out, and run the hooks of those that are over (Law 1)."""
+    if phase == "stop" and _OUT:
+        for record in tuple(_OUT.values()):
+            if not open_slices(record.window):
+                record.over()
+
+
+gc.callbacks.append(run_hooks_that_are_due)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_OUT.clear)

@@ -26,6 +26,7 @@ SCRIPTS = (
     "join_or_gather",
     "receive",
     "relay",
+    "handover",
     "idle_connections",
 )
 DRAWING = {"lease_by_size", "join_or_gather", "receive"}

@@ -15,6 +15,7 @@ have the others.
 from ._errors import BadMemory as BadMemory
 from ._errors import BufferFull as BufferFull
 from ._errors import BytesBufError as BytesBufError
+from ._errors import HandleExpired as HandleExpired
 from ._errors import MemoryInUse as MemoryInUse
 from ._errors import NotEnoughBytes as NotEnoughBytes
 from ._errors import Released as Released
@@ -41,6 +42,7 @@ __all__ = [
     "BytesReader",
     "BytesView",
     "GlobalPool",
+    "HandleExpired",
     "MemoryInUse",
     "NotEnoughBytes",
     "Read",

@@ -79,6 +79,17 @@ class BadMemory(BytesBufError):
 
 
 @attrs.define(eq=False, slots=False)
+class HandleExpired(BytesBufError):
+    """What a handle from another process is of is not there any more. Nothing was opened."""
+
+    why: str
+    """What has become of it."""
+
+    def __str__(self) -> str:
+        return self.why
+
+
+@attrs.define(eq=False, slots=False)
 class UnexpectedEof(BytesBufError, EOFError):
     """The stream ended in the middle of something. What had arrived is still readable."""
 

@@ -20,7 +20,7 @@ from ..io import open_tcp_listeners, open_tcp_stream
 from ..seq import BytesView
 from ._address import TcpAddress, address_of
 from ._closing import closing
-from ._figures import pool_row, pool_statistics
+from ._figures import count_of, pool_row, pool_statistics
 from ._relay import Relay
 from ._screen import Panel, Row
 from ._words import text_of_error, text_of_nbytes, text_of_rate
@@ -96,8 +96,7 @@ class Demo:
         if self.reply != str(self.sent) or self.received.nbytes != self.nbytes:
             raise DemoFailed(f"sent {self.sent}; the sink's reply is {self.reply or 'nothing'!r}")
         pool = pool_statistics()
-        leases = pool.leases - pool_before.leases
-        self._report(figures, leases, pool.allocated - pool_before.allocated)
+        self._report(figures, pool.allocated - pool_before.allocated)
 
     async def _pump(self) -> Figures:
         (sink_listener,) = await open_tcp_listeners(0, host=HOST)
@@ -155,14 +154,13 @@ class Demo:
         rows = (progress, figures.to_target.row("relayed"), pool_row(pool_statistics()))
         return Panel("trio_bytesbuf demo: source -> relay -> sink", figures.age(), rows)
 
-    def _report(self, figures: Figures, leases: int, allocated: int) -> None:
-        reused = f"{100 * (1 - allocated / leases):.2f} %" if leases else "none"
+    def _report(self, figures: Figures, allocated: int) -> None:
         rate = text_of_rate(self.nbytes / self.seconds)
         for row in (
             Row("time", f"{self.seconds:.2f} s, {rate}", "both checksums included"),
             Row("checksums", "equal,", f"crc32 {self.sent.crc32:08x}"),
             Row("reply", text_of_nbytes(figures.to_client.nbytes), "from the sink to the source"),
-            Row("pool", f"{leases:,} leases, {allocated:,} allocated,", f"{reused} reused"),
+            Row("pool", count_of(allocated, "block"), "allocated for all that passed"),
             Row("copied", text_of_nbytes(figures.copied_nbytes()), "in Python by the relay"),
         ):
             self.screen.line(f"{row.label:<10} {row.amount} {row.detail}")

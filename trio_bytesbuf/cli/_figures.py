@@ -157,6 +157,6 @@ def pool_row(pool: PoolStatistics) -> Row:
     """Return the line that shows the pool."""
     detail = (
         f"idle, {text_of_nbytes(pool.lent_nbytes)} lent; "
-        f"{count_of(pool.leases, 'lease')}, {pool.allocated:,} allocated"
+        f"{count_of(pool.allocated, 'block')} allocated so far"
     )
     return Row("pool", text_of_nbytes(pool.idle_nbytes), detail)

@@ -14,8 +14,6 @@ from ..seq._flat import positive_count_of
 if TYPE_CHECKING:
     from typing import SupportsIndex
 
-"""Put before the wait: a builder that refuses bytes does so while they are still in the stream."""
-
 
 class Read(trio.abc.AsyncResource):
     """A source of bytes that comes in views, for one reading task at a time.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from typing import ClassVar, Final, SupportsIndex
+from typing import Any, ClassVar, Final, SupportsIndex
 
 import attrs
 
@@ -30,11 +30,8 @@ block is cold when its turn comes again. Not measured any finer."""
 class PoolStatistics:
     """What a pool did and holds at one moment."""
 
-    leases: int
-    """How many blocks were leased since the pool was made."""
-
     allocated: int
-    """How many of those leases had to make a new block; the others used one again."""
+    """How many blocks were made since the pool was; all other leases used one again."""
 
     idle_nbytes: int
     """Bytes in blocks that are kept for the next lease."""
@@ -46,7 +43,46 @@ class PoolStatistics:
     """The same for each size of block."""
 
 
-class GlobalPool(SoleOwner, MemoryShared):
+class ShelvedMemory(SoleOwner, MemoryShared):
+    """What pools have in common: a shelf for each size of block.
+
+    Raises:
+      TypeError, ValueError: `max_idle_nbytes` is no integer, or negative.
+    """
+
+    __slots__ = ("_max_idle_nbytes", "_shelves")
+
+    _shelf_type: ClassVar[type[Shelf[Any]]] = Shelf
+    _block_sizes: ClassVar[tuple[int, ...]]
+    _make_block: ClassVar[Any]  # makes a block of so many bytes; types take it for a method
+
+    def __init__(self, *, max_idle_nbytes: SupportsIndex = MAX_IDLE_NBYTES) -> None:
+        idle = count_of(max_idle_nbytes, "max_idle_nbytes")
+        self._max_idle_nbytes = min(idle, sys.maxsize)
+        self._shelves = tuple(
+            self._shelf_type(size, self._max_idle_nbytes // size, self._make_block)
+            for size in self._block_sizes
+        )
+
+    def trim(self) -> int:
+        """Give idle memory back; return how many bytes that were."""
+        return sum(shelf.trim() for shelf in self._shelves)
+
+    def statistics(self) -> PoolStatistics:
+        """Return what the pool did and holds now. Cost: a look at each block that is kept."""
+        shelves = tuple(shelf.statistics() for shelf in self._shelves)
+        return PoolStatistics(
+            allocated=sum(shelf.allocated for shelf in shelves),
+            idle_nbytes=sum(shelf.idle_nbytes for shelf in shelves),
+            lent_nbytes=sum(shelf.lent_nbytes for shelf in shelves),
+            shelves=shelves,
+        )
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} at {id(self):#x}>"
+
+
+class GlobalPool(ShelvedMemory):
     """A pool of blocks. A block is leased again only when it is proved that nobody can see it.
 
     The proof is made when the block is wanted, by CPython's reference count, and no finalizer
@@ -72,20 +108,12 @@ class GlobalPool(SoleOwner, MemoryShared):
       262144
     """
 
-    __slots__ = ("_max_idle_nbytes", "_shelves")
+    __slots__ = ()
 
     # What the pools for tests have otherwise.
-    _shelf_type: ClassVar[type[Shelf[bytearray]]] = Shelf
     _block_sizes: ClassVar[tuple[int, ...]] = BLOCK_SIZES
+    _make_block = bytearray
     _unpooled_nbytes: ClassVar[int] = UNPOOLED_NBYTES
-
-    def __init__(self, *, max_idle_nbytes: SupportsIndex = MAX_IDLE_NBYTES) -> None:
-        idle = count_of(max_idle_nbytes, "max_idle_nbytes")
-        self._max_idle_nbytes = min(idle, sys.maxsize)
-        self._shelves = tuple(
-            self._shelf_type(size, self._max_idle_nbytes // size, bytearray)
-            for size in self._block_sizes
-        )
 
     def reserve(self, nbytes: SupportsIndex, /) -> BytesBuf:
         """Return an empty builder with room for at least `nbytes` bytes.
@@ -135,26 +163,8 @@ class GlobalPool(SoleOwner, MemoryShared):
         """No for little, and for blocks that are mostly empty: a copy costs less than it pins."""
         return filled_nbytes > self._unpooled_nbytes and 4 * filled_nbytes >= capacity_nbytes
 
-    def trim(self) -> int:
-        """Give idle memory back to Python; return how many bytes that were."""
-        return sum(shelf.trim() for shelf in self._shelves)
 
-    def statistics(self) -> PoolStatistics:
-        """Return what the pool did and holds now. Cost: a look at each block that is kept."""
-        shelves = tuple(shelf.statistics() for shelf in self._shelves)
-        return PoolStatistics(
-            leases=sum(shelf.leases for shelf in shelves),
-            allocated=sum(shelf.allocated for shelf in shelves),
-            idle_nbytes=sum(shelf.idle_nbytes for shelf in shelves),
-            lent_nbytes=sum(shelf.lent_nbytes for shelf in shelves),
-            shelves=shelves,
-        )
-
-    def __repr__(self) -> str:
-        return f"<GlobalPool at {id(self):#x}>"
-
-
-def check_pool(pool: GlobalPool) -> None:
+def check_pool(pool: ShelvedMemory) -> None:
     """Raise AssertionError if a law of a shelf is broken."""
     for shelf in pool._shelves:
         check_shelf(shelf)

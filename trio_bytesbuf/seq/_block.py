@@ -64,9 +64,10 @@ class Block(SoleOwner):
       on_release: called without arguments, once, when nobody can see the memory any more, in
         whatever thread dropped it last, and only in the process that made the block. It may give
         the memory to somebody else. What it raises is a `BadMemory` of the provider's next call.
+        For memory that is still seen when the interpreter ends it may not be called at all.
 
     Raises:
-      TypeError: `memory` exports no buffer, has gaps, or is read-only.
+      TypeError: `memory` exports no buffer, has gaps, or is read-only; `on_release` cannot be called.
       ValueError: `memory` is empty, or too large for one block.
 
     Cost: one memoryview; 2 µs more with `on_release`.
@@ -106,6 +107,8 @@ class Block(SoleOwner):
             raise ValueError(f"a block has 1 to {BLOCK_NBYTES_MAX} bytes, not {nbytes}")
         self._record = None
         if on_release is not None:
+            if not callable(on_release):
+                raise TypeError(f"on_release is called; a {type(on_release).__name__} cannot be")
             view, self._record = leased(view, on_release)
         self._memory = view
         self._start = self._end = 0
@@ -136,6 +139,17 @@ class Block(SoleOwner):
         far._has_owner = True
         self._stop = at
         return far
+
+
+def owned_block(memory: Buffer) -> Block:
+    """Make a block that has its owner, quickly, of what this library knows to be fit for one."""
+    block: Block = object.__new__(Block)
+    block._memory = view = memoryview(memory)
+    block._start = block._end = 0
+    block._stop = view.nbytes
+    block._ref = block._record = None
+    block._has_owner = True
+    return block
 
 
 def check_block(block: Block) -> None:

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Final, SupportsIndex
 import attrs
 
 from .._errors import BufferFull, MemoryInUse, NotEnoughBytes
-from ._block import Block, BlockRef, check_block
+from ._block import Block, BlockRef, check_block, owned_block
 from ._flat import SoleOwner, count_of
 from ._guard import MemoryGuard
 from ._numbers import PutNumbers
@@ -122,9 +122,7 @@ class BytesBuf(SoleOwner, PutNumbers):
         def __getattr__(self, name: str) -> object:
             # Only reached for names that are missing: those of a builder from `fresh`, or a typo.
             if name in _MADE_WHEN_WANTED:
-                blocks = [Block(memory) for memory in reversed(self._fresh)]
-                for block in blocks:
-                    block._has_owner = True
+                blocks = [owned_block(memory) for memory in reversed(self._fresh)]
                 self._hold(blocks, self._room)
                 del self._fresh  # the last, so that an interrupt has this done again
                 return getattr(self, name)
@@ -216,13 +214,7 @@ class BytesBuf(SoleOwner, PutNumbers):
         nbytes = count_of(count, "count")
         if nbytes > self._room:
             raise BufferFull(requested=nbytes, available=self._room)
-        self._close_window()
-        while nbytes:
-            block = self._blocks[-1]
-            step = min(block._stop - block._end, nbytes)
-            block._memory[block._end : block._end + step] = bytes((byte,)) * step
-            self._fill(step)
-            nbytes -= step
+        self.put_slice(bytes((byte,)) * nbytes)
 
     def put_view(self, view: BytesView) -> None:
         """Append the bytes of `view` without copying them, and without using capacity.
@@ -260,14 +252,17 @@ class BytesBuf(SoleOwner, PutNumbers):
         return True
 
     def _fill(self, nbytes: int) -> None:
-        """Count the next `nbytes` bytes of the first block as filled; they are written already."""
-        block = self._blocks[-1]
-        block._end += nbytes
-        self._nbytes += nbytes
-        self._room -= nbytes
-        if block._end == block._stop:
-            self._seal()
-            self._blocks.pop()
+        """Count the next `nbytes` bytes as filled; they are written already."""
+        while nbytes:
+            block = self._blocks[-1]
+            step = min(nbytes, block._stop - block._end)
+            block._end += step
+            self._nbytes += step
+            self._room -= step
+            nbytes -= step
+            if block._end == block._stop:
+                self._seal()
+                self._blocks.pop()
 
     def _seal(self) -> None:
         """Turn what is filled of the first block into a piece."""
@@ -276,12 +271,6 @@ class BytesBuf(SoleOwner, PutNumbers):
             if block._start < block._end:
                 self._pieces.append(block._show(block._end - block._start))
                 self._refs.append(block._ref)
-
-    def _abandon_first_block(self) -> None:
-        """Give up the room of the first block, which somebody else can still write."""
-        self._seal()
-        block = self._blocks.pop()
-        self._room -= block._stop - block._end
 
     # Taking bytes out
 
@@ -489,8 +478,7 @@ class BytesBuf(SoleOwner, PutNumbers):
         if filled > available:
             raise BufferFull(requested=filled, available=available)
         self._close_window()
-        if filled:
-            self._fill(filled)
+        self._fill(filled)
 
     def begin_vectored_write(
         self, max_nbytes: SupportsIndex | None = None
@@ -537,13 +525,11 @@ class BytesBuf(SoleOwner, PutNumbers):
     def _end_write(self, filled_nbytes: int, abandoned_blocks: int) -> None:
         """Take back what a vectored write was lent; called by it, once."""
         self._busy = None
-        for _ in range(abandoned_blocks):
-            self._abandon_first_block()
-        while filled_nbytes:
-            block = self._blocks[-1]
-            step = min(filled_nbytes, block._stop - block._end)
-            self._fill(step)
-            filled_nbytes -= step
+        for _ in range(abandoned_blocks):  # somebody else can still write to their room
+            self._seal()
+            block = self._blocks.pop()
+            self._room -= block._stop - block._end
+        self._fill(filled_nbytes)
 
     def _hand_over(self, operation: str) -> None:
         """Let nobody else put anything until `_hand_back`; the operation says what it is."""
@@ -566,6 +552,15 @@ class BytesBuf(SoleOwner, PutNumbers):
             self._refuse_while_busy()
 
     # The rest
+
+    def _give_up_blocks(self) -> list[Block]:
+        """Take out all room, in its order, for another owner; what is filled stays."""
+        self._close_window()
+        self._seal()
+        blocks, self._blocks, self._room = self._blocks[::-1], [], 0
+        for block in blocks:
+            block._has_owner = False
+        return blocks
 
     def extend_lifetime(self) -> MemoryGuard:
         """Return a guard that keeps all memory of the builder alive when the builder is gone."""

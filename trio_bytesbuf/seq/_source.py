@@ -67,6 +67,16 @@ def own_blocks(source: BlockSource, nbytes: int) -> tuple[list[Block], int]:
     return blocks, room
 
 
+def pass_on_blocks(source: BlockSource, nbytes: int) -> list[Block]:
+    """Ask `source` for blocks, check them as `own_blocks` does, and return them without an owner.
+
+    For a provider that gives what another one gave: complaints name that one.
+    """
+    blocks, _ = own_blocks(source, nbytes)
+    _give_back(blocks)
+    return blocks
+
+
 def take_ownership(blocks: Sequence[Block], giver: BlockSource | str) -> int:
     """Mark every block as owned, or raise BadMemory and mark none; return their room."""
     raise_what_hooks_raised(giver)
@@ -79,8 +89,9 @@ def take_ownership(blocks: Sequence[Block], giver: BlockSource | str) -> int:
                 complaint = "gave a block that has an owner already"
             raise BadMemory(giver if isinstance(giver, str) else repr(giver), complaint)
         block._has_owner = True
-        if block._record is not None:
-            block._record.giver = giver
+        record = block._record
+        if record is not None and not isinstance(record.giver, BlockSource):
+            record.giver = giver  # the first provider it came from; the others pass it on
         room += block._stop - block._end
     return room
 

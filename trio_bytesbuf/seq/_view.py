@@ -28,7 +28,7 @@ import attrs
 from .._errors import NotEnoughBytes, Released
 from . import _pieces
 from ._block import BlockRef
-from ._exports import pickle_buffer_of
+from ._exports import as_exported, pickle_buffers_of
 from ._flat import count_of, flat
 from ._guard import MemoryGuard
 from ._source import own_blocks
@@ -486,7 +486,7 @@ class BytesView:
         """Pickle each piece as a buffer of its own: with protocol 5, out of band, uncopied."""
         if protocol.__index__() < 5:
             return BytesView, (self.to_bytes(),)
-        return _unpickled, tuple(map(pickle_buffer_of, self._pieces))
+        return _unpickled, tuple(pickle_buffers_of(self._pieces, self.block_refs))
 
     def __copy__(self) -> Self:
         return self
@@ -542,9 +542,15 @@ def said(refs: Iterable[BlockRef | None]) -> tuple[BlockRef | None, ...] | None:
 
 def _unpickled(*buffers: Buffer) -> BytesView:
     """Make a view of the buffers that go with a pickle, whoever made them, of whatever."""
-    pieces = tuple(piece.toreadonly() for piece in map(flat, buffers) if piece.nbytes)
-    refs = (None if _is_fixed(piece) else FOREIGN for piece in pieces)
-    return make_view(pieces, sum(piece.nbytes for piece in pieces), said(refs))
+    pieces: list[memoryview] = []
+    refs: list[BlockRef | None] = []
+    for piece in map(flat, buffers):
+        if piece.nbytes:
+            foreign = piece.toreadonly(), None if _is_fixed(piece) else FOREIGN
+            shown, ref = as_exported(piece) or foreign
+            pieces.append(shown)
+            refs.append(ref)
+    return make_view(tuple(pieces), sum(piece.nbytes for piece in pieces), said(refs))
 
 
 def _is_fixed(exporter: object) -> bool:

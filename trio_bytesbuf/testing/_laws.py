@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from ..mem import GlobalPool
+from ..mem import GlobalPool, SharedPool, TrackingPool
 from ..mem._pool import check_pool
+from ..mem._shared import check_shared_pool
+from ..mem._tracking import check_tracking
 from ..seq import BytesBuf, BytesReader, BytesView
 from ..seq._buf import check_buf
 from ..seq._reader import check_reader
 from ..seq._view import check_view
 
 
-def check_laws(thing: BytesView | BytesReader | BytesBuf | GlobalPool) -> None:
+def check_laws(thing: BytesView | BytesReader | BytesBuf | GlobalPool | SharedPool) -> None:
     """Raise AssertionError, with the law's words, if `thing` breaks a law of its kind.
 
     For tests, after each step. Cost: a look at each piece or block.
@@ -26,6 +28,10 @@ def check_laws(thing: BytesView | BytesReader | BytesBuf | GlobalPool) -> None:
             check_reader(thing)
         case BytesBuf():
             check_buf(thing)
+        case TrackingPool():
+            check_tracking(thing)
+        case SharedPool():
+            check_shared_pool(thing)
         case GlobalPool():
             check_pool(thing)
         case _:

@@ -26,7 +26,7 @@ received: list[object] = []
 
 def place_of(buffer: object) -> tuple[int, int]:
     """Return where in memory a buffer begins and ends."""
-    array = np.frombuffer(buffer, dtype="u1")  # type: ignore[call-overload]
+    array = np.frombuffer(buffer, dtype="u1")
     start = array.__array_interface__["data"][0]
     return start, start + array.nbytes
 

@@ -13,6 +13,7 @@ have the others.
 """
 
 from ._errors import BadMemory as BadMemory
+from ._errors import BudgetExceeded as BudgetExceeded
 from ._errors import BufferFull as BufferFull
 from ._errors import BytesBufError as BytesBufError
 from ._errors import HandleExpired as HandleExpired
@@ -28,6 +29,7 @@ from .io import open_unix_socket as open_unix_socket
 from .io import relay as relay
 from .io import serve_tcp as serve_tcp
 from .io import serve_unix as serve_unix
+from .mem import CappedPool as CappedPool
 from .mem import GlobalPool as GlobalPool
 from .mem import default_memory as default_memory
 from .seq import BytesBuf as BytesBuf
@@ -36,11 +38,13 @@ from .seq import BytesView as BytesView
 
 __all__ = [
     "BadMemory",
+    "BudgetExceeded",
     "BufferFull",
     "BytesBuf",
     "BytesBufError",
     "BytesReader",
     "BytesView",
+    "CappedPool",
     "GlobalPool",
     "HandleExpired",
     "MemoryInUse",

@@ -43,6 +43,20 @@ class BufferFull(BytesBufError, BufferError):
 
 
 @attrs.define(eq=False, slots=False)
+class BudgetExceeded(BytesBufError, MemoryError):
+    """A memory with a cap has no room now. Nothing was reserved; `reserve_wait` waits for it."""
+
+    requested: int
+    """How many bytes were wanted."""
+
+    available: int
+    """How many there is room for; somebody else may come first."""
+
+    def __str__(self) -> str:
+        return f"{self.requested} bytes were requested, the budget has {self.available} left"
+
+
+@attrs.define(eq=False, slots=False)
 class MemoryInUse(BytesBufError, BufferError):
     """Memory that was lent for writing can still be written by whoever it was lent to."""
 

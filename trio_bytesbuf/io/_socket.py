@@ -6,6 +6,7 @@ The way of a received byte:
 
 Law 1. A waiting stream holds no memory. A receive is tried without blocking, into memory
        that is leased for that try; if nothing is there, the lease is over before the wait.
+       Memory that has a cap may have to be waited for, too; then the wait for it is the last.
 Law 2. A receive that got little is copied out of its block (`Memory.is_worth_keeping`); a
        stream that last got little leases no block but has the kernel fill plain `bytes`.
 Law 3. What arrived is returned before any error is raised, and a broken stream stays broken. The
@@ -30,7 +31,8 @@ import attrs
 import trio
 from trio.lowlevel import cancel_shielded_checkpoint, checkpoint, checkpoint_if_cancelled
 
-from .._errors import BadMemory
+from .._errors import BadMemory, BudgetExceeded
+from ..mem._capped import CappedMemory
 from ..seq import BytesView
 from ..seq._flat import flat, positive_count_of
 from ..seq._memory import memory_or_default
@@ -43,7 +45,7 @@ from ._vectored import SendPlan
 if TYPE_CHECKING:
     from typing import SupportsIndex
 
-    from ..seq import Memory
+    from ..seq import BlockRef, Memory
     from ..seq._flat import Buffer
 
 DRAIN_NBYTES: Final = 262_144
@@ -139,6 +141,7 @@ class SocketStream(Read, Write, trio.abc.HalfCloseableStream):
         self._receive_size = ReceiveSize.up_to(cap)
         self._drain_nbytes = max(DRAIN_NBYTES, cap)
         self._failure: tuple[object, ...] | None = None
+        self._starving = trio.CancelScope()  # the wait for memory; closing this stream ends it
         self._received_nbytes = self._receive_calls = 0
         self._sent_nbytes = self._send_calls = 0
         self._copied_nbytes = 0
@@ -197,13 +200,18 @@ class SocketStream(Read, Write, trio.abc.HalfCloseableStream):
             if not CAN_READ_IN_PLACE:
                 return await self._receive_through_trio(limit)
             await checkpoint_if_cancelled()
-            view = self._receive_now(limit)
-            if view is not None:
-                await cancel_shielded_checkpoint()
-                return view
-            while view is None:
-                await trio.lowlevel.wait_readable(self._socket)
+            try:
                 view = self._receive_now(limit)
+                if view is not None:
+                    await cancel_shielded_checkpoint()
+                    return view
+                while view is None:
+                    await trio.lowlevel.wait_readable(self._socket)
+                    view = self._receive_now(limit)
+                return view  # noqa: TRY300  # not in an `else`: that is the way of all others
+            except BudgetExceeded:
+                pass  # what the traceback refers to is let go of before the wait
+            view = await self._receive_in_turn(limit)
         except OSError as exc:
             await cancel_shielded_checkpoint()
             raise self._in_trios_words(exc) from exc.with_traceback(None)
@@ -244,6 +252,33 @@ class SocketStream(Read, Write, trio.abc.HalfCloseableStream):
             raise OSError(*self._failure)
         return view
 
+    async def _receive_in_turn(self, limit: int) -> BytesView:
+        """Wait for memory that has a cap, and receive into it what is there then.
+
+        Law 1 holds: no memory is held until it is this task's turn to have some, and none while
+        the peer is waited for.
+        """
+        memory = self._memory
+        assert isinstance(memory, CappedMemory), "nobody else raises BudgetExceeded"
+        while True:
+            with trio.CancelScope() as self._starving:
+                window = await memory._lease_wait(min(self._receive_size.nbytes, limit))
+            if self._starving.cancelled_caught:
+                raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+            try:
+                view, _ = self._fill(self._socket.fileno(), window.nbytes, window, None)
+            except BlockingIOError:
+                del window
+                await trio.lowlevel.wait_readable(self._socket)
+                continue
+            finally:
+                window = memoryview(b"")
+            self._receive_calls += 1
+            self._received_nbytes += view._nbytes
+            if not view and self._failure is not None:
+                raise OSError(*self._failure)
+            return view
+
     def _read(self, fd: int, asked: int) -> tuple[BytesView, int]:
         """Read once, at most `asked` bytes; return them and how many there was room for."""
         if asked <= self._plain_nbytes:
@@ -251,10 +286,16 @@ class SocketStream(Read, Write, trio.abc.HalfCloseableStream):
             return make_view((memoryview(data),) if data else (), len(data)), asked
         try:
             window, ref = self._memory._lease(asked)
-            room = window.nbytes
         except (OSError, TypeError, ValueError, AttributeError) as exc:
             # An OSError of the memory must not be taken for the connection's.
             raise BadMemory(repr(self._memory), f"could not give memory: {exc}") from exc
+        return self._fill(fd, asked, window, ref)
+
+    def _fill(
+        self, fd: int, asked: int, window: memoryview, ref: BlockRef | None
+    ) -> tuple[BytesView, int]:
+        """Read once into memory that was leased for this; as `_read` otherwise."""
+        room = window.nbytes
         if not room or window.readonly:
             raise BadMemory(repr(self._memory), "gave no memory that can be written to")
         if room > asked:
@@ -404,6 +445,7 @@ class SocketStream(Read, Write, trio.abc.HalfCloseableStream):
 
         Cancellation: the stream is closed all the same.
         """
+        self._starving.cancel()
         await self._stream.aclose()
 
     @overload

@@ -1,6 +1,14 @@
-"""Where the memory of byte sequences lives.
+"""Where the memory of byte sequences lives, and how to find out where it went.
 
-Importing this room makes a `GlobalPool` the default memory of the process.
+    who provides it    _pool (`GlobalPool`, on `_shelf`), _pages (mapped pages), _arena (a buffer
+                       that is there already), _shared* (seen by other processes), _capped (with
+                       a cap, to be waited for), _wrapping (over another provider)
+    memory of others   _foreign (views of buffers and files)
+    where it is now    _tracking, _holders (who took it, who has it), _diagnosis (pieces)
+    who knows us       _dask
+
+`_shelf` has what most rest upon: a block is leased again only when it is proved that nobody can see
+it. Importing this room makes a `GlobalPool` the default memory of the process.
 """
 
 from ..seq import BLOCK_NBYTES_MAX as BLOCK_NBYTES_MAX
@@ -14,6 +22,9 @@ from ..seq import default_memory as default_memory
 from ..seq import set_default_memory as set_default_memory
 from ._arena import BufferMemory as BufferMemory
 from ._arena import BufferOffset as BufferOffset
+from ._capped import CappedPool as CappedPool
+from ._capped import CappedStatistics as CappedStatistics
+from ._capped import PoolShare as PoolShare
 from ._diagnosis import piece_counts as piece_counts
 from ._foreign import foreign_view as foreign_view
 from ._foreign import view_of_file as view_of_file

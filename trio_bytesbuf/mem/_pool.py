@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Final, SupportsIndex
 import attrs
 
 from ..seq import Block, BytesBuf, MemoryShared
+from ..seq._block import sizes_of_blocks
 from ..seq._buf import fresh
 from ..seq._flat import SoleOwner, count_of
 from ._shelf import Shelf, ShelfStatistics, check_shelf
@@ -123,37 +124,46 @@ class GlobalPool(ShelvedMemory):
 
         Cost: about 0.5 µs for up to 1 MiB.
         """
-        if type(nbytes) is int:
-            if 0 < nbytes <= self._unpooled_nbytes:
-                return fresh((bytearray(nbytes),), nbytes)
-            for shelf in self._shelves:
-                if 0 < nbytes <= (size := shelf.block_nbytes):
-                    return fresh((shelf.lease(),), size)
-        return super().reserve(nbytes)
+        wanted = nbytes if type(nbytes) is int and nbytes > 0 else count_of(nbytes, "nbytes")
+        if 0 < wanted <= self._unpooled_nbytes:
+            return fresh((bytearray(wanted),), wanted)
+        for shelf in self._shelves:
+            if 0 < wanted <= (size := shelf.block_nbytes):
+                return fresh((shelf.lease(),), size)
+        memories = self._memories(wanted)
+        return fresh(memories, sum(map(len, memories)))
 
     def blocks(self, nbytes: int, /) -> Iterable[Block]:
         """Return pooled blocks of at least `nbytes` bytes in all.
 
         A request that is too little to be worth it, or more than the pool would keep, gets one
-        plain block of its size.
+        plain block of its size, or as few as there can be.
         """
+        return [Block(memory) for memory in self._memories(nbytes)]
+
+    def _memories(self, nbytes: int) -> list[bytearray]:
+        """Return what the blocks of a request are made of."""
+        if not nbytes:
+            return []
         if nbytes <= self._unpooled_nbytes:
-            return (Block(bytearray(nbytes)),) if nbytes else ()
+            return [self._plain(nbytes)]
         for shelf in self._shelves:
             if nbytes <= shelf.block_nbytes:
-                return (Block(shelf.lease()),)
+                return [shelf.lease()]
         if nbytes > self._max_idle_nbytes:  # more than could be kept for the next time
-            return (Block(bytearray(nbytes)),)
+            return [self._plain(size) for size in sizes_of_blocks(nbytes)]
         largest = self._shelves[-1]
         whole, rest = divmod(nbytes, largest.block_nbytes)
-        blocks = [Block(largest.lease()) for _ in range(whole)]
-        blocks.extend(self.blocks(rest))
-        return blocks
+        return [largest.lease() for _ in range(whole)] + self._memories(rest)
+
+    def _plain(self, nbytes: int) -> bytearray:
+        """Return memory that is not pooled."""
+        return bytearray(nbytes)
 
     def _lease(self, nbytes: int, /) -> tuple[memoryview, None]:
         """Return memory for one receive: a block of a pooled size, or a plain one for little."""
         if nbytes <= self._unpooled_nbytes:
-            return memoryview(bytearray(nbytes)), None
+            return memoryview(self._plain(nbytes)), None
         for shelf in self._shelves:
             if nbytes <= shelf.block_nbytes:
                 return memoryview(shelf.lease()), None

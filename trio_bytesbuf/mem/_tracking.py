@@ -31,7 +31,7 @@ from typing import Any, Final, SupportsIndex
 
 import attrs
 
-from ..seq import Block, BytesBuf, Memory
+from ..seq import BytesBuf, Memory
 from ..seq._exports import forget_what_exports_nothing
 from ..seq._proof import FREE_THREADED, REFERENCES_TO_A_LONE_EXPORTER
 from ..seq._release import run_hooks_that_are_due
@@ -289,19 +289,7 @@ class TrackingPool(GlobalPool):
         """
         return Memory.reserve(self, nbytes)  # by way of `blocks`
 
-    def blocks(self, nbytes: int, /) -> Iterable[Block]:
-        """Return blocks of at least `nbytes` bytes in all, of the sizes that `GlobalPool` gives."""
-        too_large = max(self._max_idle_nbytes, self._shelves[-1].block_nbytes)
-        if 0 < nbytes <= self._unpooled_nbytes or nbytes > too_large:
-            return (Block(self._lease_plain(nbytes)),)
-        return super().blocks(nbytes)
-
-    def _lease(self, nbytes: int, /) -> tuple[memoryview, None]:
-        if nbytes <= self._unpooled_nbytes:
-            return memoryview(self._lease_plain(nbytes)), None
-        return super()._lease(nbytes)
-
-    def _lease_plain(self, nbytes: int) -> bytearray:
+    def _plain(self, nbytes: int) -> bytearray:
         self._book.sweep_if_due()
         return self._book.write(bytearray(nbytes), None)
 

@@ -67,7 +67,8 @@ class Block(SoleOwner):
         For memory that is still seen when the interpreter ends it may not be called at all.
 
     Raises:
-      TypeError: `memory` exports no buffer, has gaps, or is read-only; `on_release` cannot be called.
+      TypeError: `memory` exports no buffer, has gaps, or is read-only; or `on_release` is nothing
+        that can be called.
       ValueError: `memory` is empty, or too large for one block.
 
     Cost: one memoryview; 2 µs more with `on_release`.
@@ -139,6 +140,12 @@ class Block(SoleOwner):
         far._has_owner = True
         self._stop = at
         return far
+
+
+def sizes_of_blocks(nbytes: int) -> list[int]:
+    """Return how large blocks are that have `nbytes` bytes in all, as few as there can be."""
+    whole, rest = divmod(nbytes, BLOCK_NBYTES_MAX)
+    return [BLOCK_NBYTES_MAX] * whole + ([rest] if rest else [])
 
 
 def owned_block(memory: Buffer) -> Block:

@@ -564,7 +564,7 @@ class BytesBuf(SoleOwner, PutNumbers):
 
     def extend_lifetime(self) -> MemoryGuard:
         """Return a guard that keeps all memory of the builder alive when the builder is gone."""
-        return MemoryGuard((*self._pieces, *self._refs, *self._blocks))
+        return MemoryGuard((*self._refs, *self._pieces, *self._blocks))  # owners outlive the rest
 
     def __repr__(self) -> str:
         return f"<BytesBuf of {self._nbytes} bytes, room for {self._room} more>"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol, SupportsIndex, runtime_checkable
 
-from ._block import Block, BlockRef
+from ._block import Block, BlockRef, sizes_of_blocks
 from ._buf import BytesBuf
 from ._flat import count_of
 from ._source import BlockSource, default_source, own_blocks, set_default_source
@@ -102,8 +102,8 @@ class PlainMemory(MemoryShared):
     __slots__ = ()
 
     def blocks(self, nbytes: int, /) -> Iterable[Block]:
-        """Return one block of `nbytes` bytes; none for 0."""
-        return (Block(bytearray(nbytes)),) if nbytes else ()
+        """Return one block of `nbytes` bytes; none for 0, several for more than one can have."""
+        return [Block(bytearray(size)) for size in sizes_of_blocks(nbytes)]
 
     def __repr__(self) -> str:
         return "PlainMemory()"

@@ -11,9 +11,10 @@ Law 1. The hook runs once for each lease, after it was proved that nobody refers
        collector runs it while memoryviews in the same garbage are whole.
 Law 2. A lease is looked up in `_OUT` by whoever wants to run its hook, and only who finds
        it runs it. A finalizer that was not believed delays the hook until the collection that ran
-       it has ended; one that never ran, or was interrupted, until the next full one.
+       it has ended; one that never ran, or was interrupted at once, until the next full one.
 Law 3. Nothing comes out of a finalizer. What a hook raises is kept, and raised as `BadMemory`
-       from the provider's next call for blocks, once.
+       from the provider's next call for blocks, once. An interrupt or the end of the stack right
+       before a hook counts as raised by it: the block may be lost then, and the provider is told.
 Law 4. Hooks run in the process that leased: after `fork` the child forgets all leases.
 """
 

@@ -213,7 +213,8 @@ class BytesView:
 
     def extend_lifetime(self) -> MemoryGuard:
         """Return a guard that keeps the memory alive when this view is gone."""
-        return MemoryGuard((*self._pieces, *(self._refs or ())))
+        # A tuple lets go of its last item first: owners outlive what they own.
+        return MemoryGuard((*(self._refs or ()), *self._pieces))
 
     # Taking out of use
 

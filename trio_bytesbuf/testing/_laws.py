@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from ..mem import GlobalPool, SharedPool, TrackingPool
-from ..mem._pool import check_pool
+from ..mem import BufferMemory, SharedPool, TrackingPool
+from ..mem._arena import check_buffer_memory
+from ..mem._capped import CappedMemory, check_capped
+from ..mem._pool import ShelvedMemory, check_pool
 from ..mem._shared import check_shared_pool
 from ..mem._tracking import check_tracking
 from ..seq import BytesBuf, BytesReader, BytesView
@@ -12,7 +14,9 @@ from ..seq._reader import check_reader
 from ..seq._view import check_view
 
 
-def check_laws(thing: BytesView | BytesReader | BytesBuf | GlobalPool | SharedPool) -> None:
+def check_laws(
+    thing: BytesView | BytesReader | BytesBuf | ShelvedMemory | BufferMemory | CappedMemory,
+) -> None:
     """Raise AssertionError, with the law's words, if `thing` breaks a law of its kind.
 
     For tests, after each step. Cost: a look at each piece or block.
@@ -32,7 +36,11 @@ def check_laws(thing: BytesView | BytesReader | BytesBuf | GlobalPool | SharedPo
             check_tracking(thing)
         case SharedPool():
             check_shared_pool(thing)
-        case GlobalPool():
+        case BufferMemory():
+            check_buffer_memory(thing)
+        case CappedMemory():
+            check_capped(thing)
+        case ShelvedMemory():
             check_pool(thing)
         case _:
             raise TypeError(f"there are no laws for a {type(thing).__name__}")

@@ -15,6 +15,7 @@ import attrs
 from ..mem import GlobalPool
 from ..mem._shelf import Shelf
 from ..seq import Block, BlockRef, Memory, MemoryShared
+from ..seq._block import sizes_of_blocks
 from ..seq._flat import count_of
 from ..seq._memory import memory_or_default
 from ..seq._source import pass_on_blocks
@@ -30,7 +31,7 @@ class TransparentMemory(MemoryShared):
 
     def blocks(self, nbytes: int, /) -> Iterable[Block]:
         """Return one block of `nbytes` bytes; none for 0."""
-        return [Block(bytearray(nbytes))] if nbytes else []
+        return [Block(bytearray(size)) for size in sizes_of_blocks(nbytes)]
 
     def __repr__(self) -> str:
         return "TransparentMemory()"

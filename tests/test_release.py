@@ -321,6 +321,14 @@ def test_a_lease_whose_finalizer_never_came_to_its_end_is_found_by_a_full_collec
     assert loan.released == 1
 
 
+def test_a_lease_that_was_interrupted_while_it_was_made_dies_in_silence(monkeypatch) -> None:
+    """It has no record yet, and its finalizer complains of nothing."""
+    unraised: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", unraised.append)
+    _release._lease_class(4).from_buffer(bytearray(4))
+    assert unraised == []
+
+
 # Windows
 
 

@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+from ..seq import Memory
 from ..seq._flat import count_of
 from ..seq._memory import memory_or_default
 from ._socket import SocketStream
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-    from typing import NoReturn
+    from typing import NoReturn, TypeAlias
 
-    from ..seq import Memory
+    MemoryForEach: TypeAlias = Memory | Callable[[], Memory] | None
 
 BACKLOG = 65_535
 """As many waiting connections as the system allows, which caps the number; trio asks the same."""
@@ -34,12 +35,13 @@ class SocketListener(trio.abc.Listener[SocketStream]):
 
     Args:
       listener: trio's own.
-      memory: for the streams; the process's pool if not given.
+      memory: for the streams; the process's pool if not given. A function is called
+        for each connection: with `partial(pool.share, 262_144)`, each has a share of its own.
     """
 
-    def __init__(self, listener: trio.SocketListener, *, memory: Memory | None = None) -> None:
+    def __init__(self, listener: trio.SocketListener, *, memory: MemoryForEach = None) -> None:
         self._listener = listener
-        self._memory = memory
+        self._memory = _checked(memory)
 
     @property
     def socket(self) -> trio.socket.SocketType:
@@ -48,7 +50,10 @@ class SocketListener(trio.abc.Listener[SocketStream]):
 
     async def accept(self) -> SocketStream:
         """Wait for a connection; as `trio.SocketListener.accept`. Cancellation: atomic."""
-        return SocketStream(await self._listener.accept(), memory=self._memory)
+        memory = self._memory
+        if not isinstance(memory, Memory):
+            memory = memory_or_default(memory())  # before there is a connection to be lost
+        return SocketStream(await self._listener.accept(), memory=memory)
 
     async def aclose(self) -> None:
         """Close the listening socket. Cancellation: it is closed all the same."""
@@ -59,7 +64,7 @@ class UnixListener(SocketListener):
     """A listening Unix socket, which takes its file away when it is closed."""
 
     def __init__(
-        self, listener: trio.SocketListener, path: Path, *, memory: Memory | None = None
+        self, listener: trio.SocketListener, path: Path, *, memory: MemoryForEach = None
     ) -> None:
         super().__init__(listener, memory=memory)
         self._path = path
@@ -126,7 +131,7 @@ async def open_tcp_listeners(
     *,
     host: str | bytes | None = None,
     backlog: int | None = None,
-    memory: Memory | None = None,
+    memory: MemoryForEach = None,
 ) -> list[SocketListener]:
     """Listen for TCP connections; as `trio.open_tcp_listeners`.
 
@@ -135,7 +140,7 @@ async def open_tcp_listeners(
 
     Cancellation: atomic.
     """
-    memory = memory_or_default(memory)
+    memory = _checked(memory)
     where = _address(host, port)
     try:
         listeners = await trio.open_tcp_listeners(port, host=host, backlog=backlog)
@@ -148,7 +153,7 @@ async def open_unix_listener(
     path: str | bytes | os.PathLike[str],
     *,
     backlog: int | None = None,
-    memory: Memory | None = None,
+    memory: MemoryForEach = None,
 ) -> UnixListener:
     """Listen for connections on a Unix socket at `path`, whose file goes when the listener does.
 
@@ -162,7 +167,7 @@ async def open_unix_listener(
     """
     await trio.lowlevel.checkpoint()
     where = _unix_address(path)
-    memory = memory_or_default(memory)
+    memory = _checked(memory)
     waiting = BACKLOG if backlog is None else min(count_of(backlog, "backlog"), BACKLOG)
     place = Path(where).absolute()  # noqa: ASYNC240  # looks up the working directory, no more
     socket = trio.socket.socket(trio.socket.AF_UNIX, trio.socket.SOCK_STREAM)
@@ -182,6 +187,13 @@ async def open_unix_listener(
         socket.close()
         raise
     return UnixListener(trio.SocketListener(socket), place, memory=memory)
+
+
+def _checked(memory: MemoryForEach) -> Memory | Callable[[], Memory]:
+    """Return `memory`, or the default; raise TypeError if it is neither, nor a function."""
+    if callable(memory) and not isinstance(memory, Memory):
+        return memory
+    return memory_or_default(memory)
 
 
 def _is_left_behind(path: Path) -> bool:
@@ -220,17 +232,30 @@ async def serve_tcp(
     *,
     host: str | bytes | None = None,
     backlog: int | None = None,
-    memory: Memory | None = None,
+    memory: MemoryForEach = None,
     handler_nursery: trio.Nursery | None = None,
     task_status: trio.TaskStatus[list[SocketListener]] = trio.TASK_STATUS_IGNORED,
 ) -> NoReturn:
     """Run `handler(stream)` for each TCP connection; `trio.serve_tcp` with our streams.
+
+    Args:
+      memory: for the streams; the process's pool if not given. A function is called for each
+        connection, so that each can have a share of a pool with a cap.
 
     Raises:
       OSError: the address is in use, or not ours.
       Whatever `handler` raises, which ends the server; see `trio.serve_listeners`.
 
     Cancellation: stops listening and cancels the handlers.
+
+    Example:
+      >>> import functools
+      >>> async def main():
+      ...     pool = CappedPool(64 * 1_048_576)
+      ...     async def echo(stream):
+      ...         async for view in stream.views():
+      ...             await stream.write_view(view)
+      ...     await serve_tcp(echo, 7000, memory=functools.partial(pool.share, 262_144))
     """
     listeners = await open_tcp_listeners(port, host=host, backlog=backlog, memory=memory)
     await trio.serve_listeners(
@@ -243,7 +268,7 @@ async def serve_unix(
     path: str | os.PathLike[str],
     *,
     backlog: int | None = None,
-    memory: Memory | None = None,
+    memory: MemoryForEach = None,
     handler_nursery: trio.Nursery | None = None,
     task_status: trio.TaskStatus[list[UnixListener]] = trio.TASK_STATUS_IGNORED,
 ) -> NoReturn:

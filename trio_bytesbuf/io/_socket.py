@@ -33,6 +33,7 @@ from trio.lowlevel import cancel_shielded_checkpoint, checkpoint, checkpoint_if_
 
 from .._errors import BadMemory, BudgetExceeded
 from ..mem._capped import CappedMemory
+from ..mem._ledger import CAPPED_BLOCK_SIZES
 from ..seq import BytesView
 from ..seq._flat import flat, positive_count_of
 from ..seq._memory import memory_or_default
@@ -139,6 +140,11 @@ class SocketStream(Read, Write, trio.abc.HalfCloseableStream):
         self._sending = Side("sending on this stream")
         cap = positive_count_of(max_receive_nbytes, "max_receive_nbytes")
         self._receive_size = ReceiveSize.up_to(cap)
+        capped = self._memory._waitable()
+        self._capped = capped if isinstance(capped, CappedMemory) else None
+        if self._capped is not None:  # whose blocks stay with what was received
+            sizes = [size for size in CAPPED_BLOCK_SIZES if size < cap]
+            self._receive_size = ReceiveSize((*sizes, cap), (*sizes, cap)[0])
         self._drain_nbytes = max(DRAIN_NBYTES, cap)
         self._failure: tuple[object, ...] | None = None
         self._starving = trio.CancelScope()  # the wait for memory; closing this stream ends it
@@ -210,7 +216,9 @@ class SocketStream(Read, Write, trio.abc.HalfCloseableStream):
                     view = self._receive_now(limit)
                 return view  # noqa: TRY300  # not in an `else`: that is the way of all others
             except BudgetExceeded:
-                pass  # what the traceback refers to is let go of before the wait
+                if self._capped is None:
+                    raise  # from a provider of somebody else's, who cannot be waited for
+                # What the traceback refers to is let go of before the wait
             view = await self._receive_in_turn(limit)
         except OSError as exc:
             await cancel_shielded_checkpoint()
@@ -258,26 +266,29 @@ class SocketStream(Read, Write, trio.abc.HalfCloseableStream):
         Law 1 holds: no memory is held until it is this task's turn to have some, and none while
         the peer is waited for.
         """
-        memory = self._memory
-        assert isinstance(memory, CappedMemory), "nobody else raises BudgetExceeded"
-        while True:
+        assert self._capped is not None
+        while await self._socket.recv(1, trio.socket.MSG_PEEK):  # the end needs no memory
+            window = None
             with trio.CancelScope() as self._starving:
-                window = await memory._lease_wait(min(self._receive_size.nbytes, limit))
-            if self._starving.cancelled_caught:
+                window = await self._capped._lease_wait(min(self._receive_size.nbytes, limit))
+            if window is None:
                 raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+            asked = min(limit, window.nbytes)
             try:
-                view, _ = self._fill(self._socket.fileno(), window.nbytes, window, None)
+                view, _ = self._fill(self._socket.fileno(), asked, window, None)
             except BlockingIOError:
-                del window
-                await trio.lowlevel.wait_readable(self._socket)
                 continue
             finally:
-                window = memoryview(b"")
+                del window
             self._receive_calls += 1
             self._received_nbytes += view._nbytes
-            if not view and self._failure is not None:
-                raise OSError(*self._failure)
-            return view
+            self._receive_size.received(view._nbytes, asked)
+            break
+        else:
+            view = make_view((), 0)
+        if not view and self._failure is not None:
+            raise OSError(*self._failure)
+        return view
 
     def _read(self, fd: int, asked: int) -> tuple[BytesView, int]:
         """Read once, at most `asked` bytes; return them and how many there was room for."""
@@ -286,9 +297,12 @@ class SocketStream(Read, Write, trio.abc.HalfCloseableStream):
             return make_view((memoryview(data),) if data else (), len(data)), asked
         try:
             window, ref = self._memory._lease(asked)
+            room = window.nbytes
         except (OSError, TypeError, ValueError, AttributeError) as exc:
             # An OSError of the memory must not be taken for the connection's.
             raise BadMemory(repr(self._memory), f"could not give memory: {exc}") from exc
+        if not room or window.readonly:
+            raise BadMemory(repr(self._memory), "gave no memory that can be written to")
         return self._fill(fd, asked, window, ref)
 
     def _fill(
@@ -296,8 +310,6 @@ class SocketStream(Read, Write, trio.abc.HalfCloseableStream):
     ) -> tuple[BytesView, int]:
         """Read once into memory that was leased for this; as `_read` otherwise."""
         room = window.nbytes
-        if not room or window.readonly:
-            raise BadMemory(repr(self._memory), "gave no memory that can be written to")
         if room > asked:
             nbytes = os.readv(fd, (window[:asked],))
         else:

@@ -37,6 +37,7 @@ import attrs
 
 from .._errors import BufferFull, MemoryInUse
 from ..seq import BLOCK_NBYTES_MAX, Block, BlockRef, MemoryShared
+from ..seq._exports import forget_what_exports_nothing
 from ..seq._flat import SoleOwner, flat, positive_count_of
 from ..seq._proof import FREE_THREADED, REFERENCES_TO_A_LONE_EXPORTER
 from ._shelf import OLDEST_TRIED, ShelfStatistics
@@ -151,6 +152,14 @@ class BufferMemory(SoleOwner, MemoryShared):
         return claim
 
     def _claim(self) -> tuple[memoryview, BlockRef] | None:
+        """Return the memory of a block that is free, or None if a second look finds none, too."""
+        found = self._look()
+        if found is None:
+            forget_what_exports_nothing()  # pickles that are gone may hold some
+            found = self._look()
+        return found
+
+    def _look(self) -> tuple[memoryview, BlockRef] | None:
         """Return the memory of a block that is free, or None if none is.
 
         As on a shelf, the one leased last is tried first, because it is still in the processor's
@@ -182,6 +191,7 @@ class BufferMemory(SoleOwner, MemoryShared):
 
     def statistics(self) -> ShelfStatistics:
         """Return how much is lent and how much is not now. Cost: a look at each block."""
+        forget_what_exports_nothing()
         idle = 0
         for index in range(len(self._blocks)):
             block = self._blocks[index]

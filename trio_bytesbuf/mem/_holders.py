@@ -26,7 +26,7 @@ import sys
 import threading
 import types
 from sys import getrefcount
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from ..seq import Block, BytesBuf, BytesReader, BytesView
 from ..seq._guard import MemoryGuard
@@ -228,7 +228,7 @@ def _step(way: list[Any], here: int) -> str | None:
     if type(holder) is tuple and _is(above, types.FunctionType) and above.__closure__ is holder:
         return None
     if _is(holder, BaseException):
-        text = _exception_text(holder)
+        text = _exception_text(cast("BaseException", holder))
         return f"traceback of {text}" if _is(held, types.TracebackType) else text
     if _is(holder, threading.Thread):
         return f"thread {vars(threading.Thread)['name'].__get__(holder)!r}"

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Final, SupportsIndex
 import attrs
 
 from ..seq import Block, BytesBuf, MemoryShared
-from ..seq._block import sizes_of_blocks
+from ..seq._block import cut_to_blocks
 from ..seq._buf import fresh
 from ..seq._flat import SoleOwner, count_of
 from ._shelf import Shelf, ShelfStatistics, check_shelf
@@ -130,6 +130,8 @@ class GlobalPool(ShelvedMemory):
         for shelf in self._shelves:
             if 0 < wanted <= (size := shelf.block_nbytes):
                 return fresh((shelf.lease(),), size)
+        if wanted > sys.maxsize:
+            return super().reserve(nbytes)  # which says that this is too much
         memories = self._memories(wanted)
         return fresh(memories, sum(map(len, memories)))
 
@@ -141,7 +143,7 @@ class GlobalPool(ShelvedMemory):
         """
         return [Block(memory) for memory in self._memories(nbytes)]
 
-    def _memories(self, nbytes: int) -> list[bytearray]:
+    def _memories(self, nbytes: int) -> list[Any]:
         """Return what the blocks of a request are made of."""
         if not nbytes:
             return []
@@ -151,7 +153,7 @@ class GlobalPool(ShelvedMemory):
             if nbytes <= shelf.block_nbytes:
                 return [shelf.lease()]
         if nbytes > self._max_idle_nbytes:  # more than could be kept for the next time
-            return [self._plain(size) for size in sizes_of_blocks(nbytes)]
+            return cut_to_blocks(self._plain(nbytes))
         largest = self._shelves[-1]
         whole, rest = divmod(nbytes, largest.block_nbytes)
         return [largest.lease() for _ in range(whole)] + self._memories(rest)

@@ -23,6 +23,7 @@ from typing import Final, SupportsIndex
 import attrs
 
 from ..seq import BLOCK_NBYTES_MAX, Block, BlockRef
+from ..seq._exports import forget_what_exports_nothing
 from ..seq._flat import count_of
 from ..seq._proof import REFERENCES_TO_A_LONE_EXPORTER
 from ._pool import PoolStatistics, ShelvedMemory
@@ -177,6 +178,7 @@ class SharedPool(ShelvedMemory):
         What other processes see, or may still open, counts as lent.
         """
         look_at_tickets()
+        forget_what_exports_nothing()
         return super().statistics()
 
 

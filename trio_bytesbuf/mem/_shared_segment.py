@@ -22,8 +22,9 @@ Law 3. While we have the exclusive lock we count up `generation`, and then nobod
 Law 4. The size is sealed, so no peer can be killed by SIGBUS. Writing is sealed (Linux 5.1), so
        peers can only read.
 Law 5. After `fork` no block that was made before is leased again by either side, as the other
-       may see it. The child's writable mappings become private copies, page by page as it
-       writes: a builder that was inherited does not write into the parent's memory.
+       may see it. In the child, memory copies take the place of its writable mappings, so that
+       a builder that was inherited neither writes into the parent's memory nor shows what the
+       parent writes from then on. (What it had not shown yet may be the parent's by then.)
 
 `__del__` closes the descriptor, as a mapping's own deallocation does. The memory is safe whenever
 that happens: nothing but `share` and the proof use it, a descriptor that is closed proves nothing,
@@ -113,6 +114,8 @@ class _Forks:
     def end_in_child(self) -> None:
         self.epoch = next(self._epochs)
         self.under_way = 0
+        for forget in _FORGET:  # first, as what nobody refers to need not be copied
+            forget()
         for segment in list(_OURS):
             segment.become_private()
 
@@ -249,21 +252,21 @@ class Segment(mmap.mmap):
         return True
 
     def become_private(self) -> None:
-        """Put a private mapping in the place of the shared one, in a child (Law 5)."""
-        address, nbytes = self._address, len(self)
-        flags = mmap.MAP_PRIVATE | MAP_FIXED | getattr(mmap, "MAP_NORESERVE", 0)
-        # The kernel may refuse to promise memory for a writable one; then rather read only.
-        for prot in (mmap.PROT_READ | mmap.PROT_WRITE, mmap.PROT_READ):
-            if libc_mmap()(address, nbytes, prot, flags, self.fd, 0) == address:
-                return
-        kept = bytes(self)  # the descriptor is closed
-        prot, flags = mmap.PROT_READ | mmap.PROT_WRITE, flags | mmap.MAP_ANONYMOUS
-        if libc_mmap()(address, nbytes, prot, flags, -1, 0) == address:
+        """Put a copy in the place of the shared memory, in a child (Law 5).
+
+        A private mapping of the same file would not do: its pages show what the parent writes
+        until the child writes to them.
+        """
+        kept = bytes(self)
+        flags = mmap.MAP_PRIVATE | MAP_FIXED | mmap.MAP_ANONYMOUS
+        prot = mmap.PROT_READ | mmap.PROT_WRITE
+        if libc_mmap()(self._address, len(self), prot, flags, -1, 0) == self._address:
             self[:] = kept
 
 
 _OURS: Final[weakref.WeakSet[Segment]] = weakref.WeakSet()
 _FORKS: Final = _Forks()
+_FORGET: Final[list[Callable[[], None]]] = []
 
 
 def _lock_and_check(opened: int, pid: int, total_nbytes: int) -> None:
@@ -366,8 +369,9 @@ def require_segments() -> None:
 
 def forget_at_fork(forget: Callable[[], None]) -> None:
     """Let `forget` be called on both sides after every fork (Law 5)."""
+    _FORGET.append(forget)
     if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_parent=forget, after_in_child=forget)
+        os.register_at_fork(after_in_parent=forget)
 
 
 def check_segment(segment: Segment) -> None:

@@ -105,7 +105,7 @@ class Outstanding:
     age: float
     """Seconds since then."""
 
-    _record: _Record = attrs.field(repr=False, eq=False)
+    _record: _Record = attrs.field(repr=False, eq=False, alias="record")
 
     @property
     def place(self) -> Place:
@@ -172,6 +172,7 @@ class _Book:
 
     def sweep(self) -> list[_Record]:
         """Send home what is home, and return the records of what is out, the oldest first."""
+        forget_what_exports_nothing()
         self._new_nbytes = 0
         out = []
         for record in list(self._out.values()):

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from typing import SupportsIndex
 
 from .._errors import BadMemory, MemoryInUse
-from ..seq import Block, BlockRef, BytesBuf, MemoryShared
+from ..seq import Block, BlockRef, BytesBuf, Memory, MemoryShared
 from ..seq._source import pass_on_blocks
 
 
@@ -63,6 +63,9 @@ class OpaqueMemory(MemoryShared):
     def _lease(self, nbytes: int, /) -> tuple[memoryview, BlockRef | None]:
         """Return what the provider behind returns for a receive."""
         return self._memory._lease(nbytes)
+
+    def _waitable(self) -> Memory | None:
+        return self._memory._waitable()
 
     def is_worth_keeping(self, filled_nbytes: int, capacity_nbytes: int, /) -> bool:
         """Return what the provider behind says."""

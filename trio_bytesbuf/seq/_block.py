@@ -10,16 +10,21 @@ Law 1. start <= end <= stop. Bytes before `start` never change again, because a 
 Law 2. A block has one owner, the `BytesBuf` it was handed to; handing it over twice is refused.
 Law 3. While somebody may write through a window, no byte of that window counts as filled.
 
-`check_block` raises if the first does not hold; `_buf` holds itself to the others.
+`check_block` raises if the first does not hold; `_buf` holds itself to the others. That two blocks
+have no memory in common is their provider's word: to look costs 1 µs a block, so only
+`check_apart` does.
 """
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
 import attrs
 
 from ._flat import SoleOwner, flat
+from ._proof import _address
 from ._release import leased
 
 if TYPE_CHECKING:
@@ -64,6 +69,7 @@ class Block(SoleOwner):
       on_release: called without arguments, once, when nobody can see the memory any more, in
         whatever thread dropped it last, and only in the process that made the block. It may give
         the memory to somebody else. What it raises is a `BadMemory` of the provider's next call.
+        It must not refer to what shows the block: then that is never let go.
         For memory that is still seen when the interpreter ends it may not be called at all.
 
     Raises:
@@ -142,10 +148,15 @@ class Block(SoleOwner):
         return far
 
 
-def sizes_of_blocks(nbytes: int) -> list[int]:
-    """Return how large blocks are that have `nbytes` bytes in all, as few as there can be."""
-    whole, rest = divmod(nbytes, BLOCK_NBYTES_MAX)
-    return [BLOCK_NBYTES_MAX] * whole + ([rest] if rest else [])
+def cut_to_blocks(memory: bytearray) -> list[bytearray | memoryview]:
+    """Return `memory` as what blocks can be made of: itself, or parts that are small enough.
+
+    It is allocated whole before, so that the system says at once if that is too much.
+    """
+    if len(memory) <= BLOCK_NBYTES_MAX:
+        return [memory] if memory else []
+    whole = memoryview(memory)
+    return [whole[at : at + BLOCK_NBYTES_MAX] for at in range(0, len(whole), BLOCK_NBYTES_MAX)]
 
 
 def owned_block(memory: Buffer) -> Block:
@@ -164,3 +175,10 @@ def check_block(block: Block) -> None:
     assert 0 <= block._start <= block._end <= block._stop, "Law 1"
     assert block._stop <= block._memory.nbytes, "a block longer than its memory"
     assert not block._memory.readonly, "a block that cannot be written"
+
+
+def check_apart(blocks: Iterable[Block]) -> None:
+    """Raise AssertionError if what is written to one block can be seen in another."""
+    parts = sorted((_address(block._memory) + block._start, len(block)) for block in blocks)
+    for (start, nbytes), (following, _) in itertools.pairwise(parts):
+        assert start + nbytes <= following, "two blocks have memory in common"

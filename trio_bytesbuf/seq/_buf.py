@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Final, SupportsIndex
 import attrs
 
 from .._errors import BufferFull, MemoryInUse, NotEnoughBytes
-from ._block import Block, BlockRef, check_block, owned_block
+from ._block import Block, BlockRef, check_apart, check_block, owned_block
 from ._flat import SoleOwner, count_of
 from ._guard import MemoryGuard
 from ._numbers import PutNumbers
@@ -94,7 +94,8 @@ class BytesBuf(SoleOwner, PutNumbers):
         """Return an empty builder that owns `blocks`: how a memory provider answers `reserve`.
 
         Args:
-          blocks: used in this order. Nobody else may refer to their memory.
+          blocks: used in this order. Nobody else may refer to their memory. What a release hook
+            of one raises, the next call of this method raises, whoever makes it.
 
         Raises:
           BadMemory: one of them is not a block, or has an owner already.
@@ -586,6 +587,7 @@ def fresh(memories: Sequence[Buffer], nbytes: int) -> BytesBuf:
 
 def check_buf(buf: BytesBuf) -> None:
     """Raise AssertionError if a law of this file, or of a block in it, is broken."""
+    check_apart(buf._blocks)
     for block in buf._blocks:
         check_block(block)
         assert block._has_owner, "a block that somebody else may take"

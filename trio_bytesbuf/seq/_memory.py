@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol, SupportsIndex, runtime_checkable
 
-from ._block import Block, BlockRef, sizes_of_blocks
+from ._block import Block, BlockRef, cut_to_blocks
 from ._buf import BytesBuf
 from ._flat import count_of
 from ._source import BlockSource, default_source, own_blocks, set_default_source
@@ -50,6 +50,10 @@ class Memory(BlockSource):
         """
         block = own_blocks(self, nbytes)[0][0]
         return block._memory[block._end : block._stop], block._ref
+
+    def _waitable(self) -> Memory | None:
+        """Return the provider to be waited for when this one says `BudgetExceeded`, if any."""
+        return None
 
     def is_worth_keeping(self, filled_nbytes: int, capacity_nbytes: int, /) -> bool:  # noqa: ARG002
         """Say whether a receive that filled so much of so much capacity should stay in it.
@@ -103,7 +107,7 @@ class PlainMemory(MemoryShared):
 
     def blocks(self, nbytes: int, /) -> Iterable[Block]:
         """Return one block of `nbytes` bytes; none for 0, several for more than one can have."""
-        return [Block(bytearray(size)) for size in sizes_of_blocks(nbytes)]
+        return [Block(memory) for memory in cut_to_blocks(bytearray(nbytes))]
 
     def __repr__(self) -> str:
         return "PlainMemory()"

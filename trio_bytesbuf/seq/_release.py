@@ -53,7 +53,7 @@ class _Record:
                 self.hook()
         except BaseException as exc:  # noqa: BLE001  # it is raised where it can be handled
             complaint = f"has a release hook that raised {_words_of(exc)}"
-            _FAILED.setdefault(id(self.giver), (self.giver, complaint))
+            _FAILED.setdefault(id(self.giver), (self.giver, complaint, exc))
 
 
 def _words_of(exc: BaseException) -> str:
@@ -69,7 +69,7 @@ _OUT: Final[dict[int, _Record]] = {}
 _DOUBTED: Final[dict[int, _Record]] = {}
 """Those among them whose finalizer has run and was not believed."""
 
-_FAILED: Final[dict[int, tuple[object, str]]] = {}
+_FAILED: Final[dict[int, tuple[object, str, BaseException]]] = {}
 """What hooks have raised, with the provider that is to be told."""
 
 _OLDEST_GENERATION: Final = 2
@@ -131,7 +131,7 @@ def raise_what_hooks_raised(giver: object) -> None:
     """Raise BadMemory if a hook of a block that `giver` gave has raised something (Law 3)."""
     failed = _FAILED.pop(id(giver), None) if _FAILED else None
     if failed is not None:
-        raise BadMemory(giver if isinstance(giver, str) else repr(giver), failed[1])
+        raise BadMemory(giver if isinstance(giver, str) else repr(giver), failed[1]) from failed[2]
 
 
 def run_hooks_that_are_due() -> None:
@@ -156,3 +156,4 @@ gc.callbacks.append(_after_collection)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_OUT.clear)
     os.register_at_fork(after_in_child=_DOUBTED.clear)
+    os.register_at_fork(after_in_child=_FAILED.clear)

@@ -25,7 +25,9 @@ class BlockSource(abc.ABC):
         """Return blocks that nobody else refers to, of at least `nbytes` bytes in all.
 
         Called from any thread if the provider is a `MemoryShared`. The caller becomes the
-        owner of what is returned, all of it, and fills it from the front.
+        owner of what is returned, all of it, and fills it from the front. That no two blocks have
+        memory in common is not checked, because it would cost more than a lease; `check_laws` of
+        `testing` looks at a builder's.
 
         Args:
           nbytes: at least 0; for 0, any blocks or none.

@@ -15,7 +15,7 @@ import attrs
 from ..mem import GlobalPool
 from ..mem._shelf import Shelf
 from ..seq import Block, BlockRef, Memory, MemoryShared
-from ..seq._block import sizes_of_blocks
+from ..seq._block import cut_to_blocks
 from ..seq._flat import count_of
 from ..seq._memory import memory_or_default
 from ..seq._source import pass_on_blocks
@@ -31,7 +31,7 @@ class TransparentMemory(MemoryShared):
 
     def blocks(self, nbytes: int, /) -> Iterable[Block]:
         """Return one block of `nbytes` bytes; none for 0."""
-        return [Block(bytearray(size)) for size in sizes_of_blocks(nbytes)]
+        return [Block(memory) for memory in cut_to_blocks(bytearray(nbytes))]
 
     def __repr__(self) -> str:
         return "TransparentMemory()"
@@ -154,6 +154,9 @@ class CountingMemory(MemoryShared):
         self._blocks += len(blocks)
         self._given_nbytes += given_nbytes
         return blocks
+
+    def _waitable(self) -> Memory | None:
+        return self._memory._waitable()
 
     def _lease(self, nbytes: int, /) -> tuple[memoryview, BlockRef | None]:
         """Return what the provider behind gives for a receive, counted."""

@@ -487,10 +487,11 @@ def test_blocks_are_used_in_the_order_in_which_they_are_given() -> None:
         (memoryview(bytearray(8))[::2], TypeError, "not contiguous"),
         ("text", TypeError, None),
         (5, TypeError, None),
+        (np.array([None], dtype=object), TypeError, "objects and not bytes"),
         (bytearray(), ValueError, "has 1 to"),
         (array.array("I"), ValueError, "has 1 to"),
     ],
-    ids=["bytes", "read-only", "gaps", "text", "int", "empty", "empty array"],
+    ids=["bytes", "read-only", "gaps", "text", "int", "objects", "empty", "empty array"],
 )
 def test_what_cannot_be_a_block_is_refused(
     memory: object, error: type[Exception], match: str | None

@@ -30,7 +30,10 @@ class NotEnoughBytes(BytesBufError, ValueError):
 
 @attrs.define(eq=False, slots=False)
 class BufferFull(BytesBufError, BufferError):
-    """More bytes were put than there is room for. Nothing was put; `reserve` makes room."""
+    """More bytes were put, or wanted of a memory that cannot grow, than there is room for.
+
+    Nothing was put. A builder gets more room by `reserve`.
+    """
 
     requested: int
     """How many bytes of room the call needed."""

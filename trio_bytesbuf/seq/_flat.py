@@ -26,7 +26,8 @@ def flat(data: Buffer, /) -> memoryview:
     """Return a memoryview of `data` in which one item is one byte.
 
     Raises:
-      TypeError: `data` exports no buffer, or its memory has gaps.
+      TypeError: `data` exports no buffer, its memory has gaps, or it holds references to objects,
+        which whoever writes bytes there would destroy.
     """
     view = memoryview(data)
     if type(data) is bytes or type(data) is bytearray:
@@ -37,6 +38,8 @@ def flat(data: Buffer, /) -> memoryview:
         raise TypeError(
             f"the memory of this {type(data).__name__} is not contiguous; copy it by bytes() first"
         )
+    if "O" in view.format:
+        raise TypeError(f"the items of this {type(data).__name__} are objects and not bytes")
     if 0 in (view.shape or ()):  # cast() refuses these
         return memoryview(b"" if view.readonly else bytearray())
     return view.cast("B")

@@ -11,6 +11,7 @@ had received, are compared with those of the view's pieces.
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import numpy as np
 from distributed import Client, LocalCluster
@@ -24,7 +25,7 @@ sent: list[object] = []
 received: list[object] = []
 
 
-def place_of(buffer: object) -> tuple[int, int]:
+def place_of(buffer: Any) -> tuple[int, int]:
     """Return where in memory a buffer begins and ends."""
     array = np.frombuffer(buffer, dtype="u1")
     start = array.__array_interface__["data"][0]

@@ -141,7 +141,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
         with (
             distributed.LocalCluster(
                 n_workers=2, threads_per_worker=1, processes=True, protocol="tcp://",
-                host="127.0.0.1", dashboard_address=None, local_directory=str(folder),
+                host="127.0.0.1", dashboard_address=":0", local_directory=str(folder),
             ) as cluster,
             distributed.Client(cluster) as client,
         ):  # fmt: skip

@@ -16,7 +16,7 @@ from ._shelf import Shelf, ShelfStatistics, check_shelf
 
 BLOCK_SIZES: Final = (65_536, 262_144, 1_048_576)
 """The sizes of pooled blocks. `bench/lease_by_size.py` plots why there is none below 64 KiB:
-a builder on a pooled block costs more than a new `bytearray` up to some 64 KiB."""
+a builder on a pooled block costs more than a new `bytearray` up to some 34 KiB, and pins more."""
 
 UNPOOLED_NBYTES: Final = 16_384
 """Requests up to this size get a new block of exactly their size, and receives up to

@@ -11,7 +11,6 @@ import mmap
 import os
 import resource
 import sys
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
@@ -20,6 +19,7 @@ import numpy as np
 import pytest
 import trio
 from pairs import closing, noise, put_now, socketpair
+from threads import play_in_threads
 
 from trio_bytesbuf import (
     BadMemory,
@@ -218,33 +218,19 @@ def test_any_thread_may_reserve_at_any_time(make) -> None:
     """Four threads that fill, keep and drop see only their own bytes."""
     memory = make()
     assert isinstance(memory, MemoryShared)
-    failures: list[BaseException] = []
 
     def play(value: int) -> None:
         kept: list[tuple[BytesView, bytes]] = []
-        try:
-            for step in range(60):
-                data = bytes((value,)) * (1 + step * 37 % 3000)
-                make_view = (filled_in_one_go, filled_in_windows)[step % 2]
-                kept.append((make_view(memory, data), data))
-                view, shown = kept[step % len(kept)]
-                assert view == shown, "somebody else's bytes"
-                if len(kept) > 3:
-                    del kept[step % 3]
-        except BaseException as failure:  # noqa: BLE001  # any failure is this test's
-            failures.append(failure)
+        for step in range(60):
+            data = bytes((value,)) * (1 + step * 37 % 3000)
+            make_view = (filled_in_one_go, filled_in_windows)[step % 2]
+            kept.append((make_view(memory, data), data))
+            view, shown = kept[step % len(kept)]
+            assert view == shown, "somebody else's bytes"
+            if len(kept) > 3:
+                del kept[step % 3]
 
-    threads = [threading.Thread(target=play, args=(value,)) for value in range(1, 5)]
-    switch_interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-5)
-    try:
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    finally:
-        sys.setswitchinterval(switch_interval)
-    assert failures == []
+    play_in_threads(play, range(1, 5), 1e-5)
 
 
 @every_provider

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pools import CountingPool
+from threads import play_in_threads
 
 from trio_bytesbuf import BytesBuf, BytesReader, BytesView, GlobalPool, default_memory
 from trio_bytesbuf.mem import PlainMemory, set_default_memory
@@ -340,27 +341,13 @@ def test_four_threads_never_see_each_others_bytes() -> None:
     """Threads that lease, fill, keep and drop at once always find what they put."""
     pool = CountingPool(max_idle_nbytes=8 * BLOCK)
     keepers = [Keeper(pool, value) for value in range(1, 5)]
-    failures: list[BaseException] = []
     end = time.monotonic() + 1.5
 
     def play(keeper: Keeper) -> None:
-        try:
-            while time.monotonic() < end:
-                keeper.lease()
-        except BaseException as failure:  # noqa: BLE001  # any failure is this test's
-            failures.append(failure)
+        while time.monotonic() < end:
+            keeper.lease()
 
-    threads = [threading.Thread(target=play, args=(keeper,)) for keeper in keepers]
-    switch_interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    try:
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    finally:
-        sys.setswitchinterval(switch_interval)
-    assert failures == []
+    play_in_threads(play, keepers)
     for keeper in keepers:
         keeper.check_all()
     assert pool.statistics().allocated < pool.leases, "nothing was used again"

@@ -29,6 +29,7 @@ from hypothesis.stateful import (
 )
 from machine import EXAMPLES_FACTOR, FORMS, Kept, Phoenix, fresh_bytes, read
 from test_pool import is_too_deep
+from threads import play_in_threads
 
 from trio_bytesbuf import BadMemory, BytesBuf, BytesReader, BytesView, MemoryInUse
 from trio_bytesbuf.mem import Block, MemoryShared, OpaqueMemory
@@ -563,34 +564,20 @@ def test_more_sizes_than_are_remembered() -> None:
 def test_four_threads_share_a_provider_with_hooks() -> None:
     """Threads that lease, fill, keep and drop at once always find what they put."""
     memory = HookedMemory()
-    failures: list[BaseException] = []
 
     def play(value: int) -> None:
         kept: list[BytesView] = []
         data = bytes((value,)) * 40
-        try:
-            for step in range(500):
-                kept.append(BytesView.copied_from_slice(data, memory))
-                if step % 3:
-                    assert kept.pop(step % len(kept)) == data, "somebody else's bytes"
-                if step % 50 == 0:
-                    cycle: list[object] = [kept.pop()] if kept else []
-                    cycle.append(cycle)
-            assert all(view == data for view in kept), "somebody else's bytes"
-        except BaseException as failure:  # noqa: BLE001  # any failure is this test's
-            failures.append(failure)
+        for step in range(500):
+            kept.append(BytesView.copied_from_slice(data, memory))
+            if step % 3:
+                assert kept.pop(step % len(kept)) == data, "somebody else's bytes"
+            if step % 50 == 0:
+                cycle: list[object] = [kept.pop()] if kept else []
+                cycle.append(cycle)
+        assert all(view == data for view in kept), "somebody else's bytes"
 
-    threads = [threading.Thread(target=play, args=(value,)) for value in range(1, 5)]
-    switch_interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    try:
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    finally:
-        sys.setswitchinterval(switch_interval)
-    assert failures == []
+    play_in_threads(play, range(1, 5))
     gc.collect()
     assert len(memory.idle) == memory.made < 2000
     assert len({id(block) for block in memory.idle}) == memory.made, "a block that came home twice"

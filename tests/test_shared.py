@@ -26,6 +26,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from threads import play_in_threads
 
 from trio_bytesbuf import BadMemory, BytesView, HandleExpired, Released
 from trio_bytesbuf.mem import SharedBlock, SharedHandle, SharedPool, share
@@ -1044,32 +1045,18 @@ def test_no_peer_ever_sees_other_bytes(peers: int) -> None:
 def test_threads_never_see_each_others_bytes(peer: Peer) -> None:
     """Threads that lease, pickle, open by mapping, keep and drop at once find what they put."""
     pool = SharedPool(max_idle_nbytes=8 * BLOCK)
-    failures: list[BaseException] = []
     end = time.monotonic() + 1.0
 
     def play(value: int) -> None:
         kept: list[BytesView] = []
-        try:
-            while time.monotonic() < end:
-                pickled = pickle.dumps(share(filled(pool, value)))
+        while time.monotonic() < end:
+            pickled = pickle.dumps(share(filled(pool, value)))
+            kept += (pickle.loads(pickled).open(),)
+            with contextlib.suppress(HandleExpired):
                 kept += (pickle.loads(pickled).open(),)
-                with contextlib.suppress(HandleExpired):
-                    kept += (pickle.loads(pickled).open(),)
-                assert all(view.to_bytes().count(value) == BLOCK for view in kept)
-                del kept[: max(0, len(kept) - 4)]
-        except BaseException as failure:  # noqa: BLE001  # any failure is this test's
-            failures.append(failure)
+            assert all(view.to_bytes().count(value) == BLOCK for view in kept)
+            del kept[: max(0, len(kept) - 4)]
 
-    threads = [threading.Thread(target=play, args=(value,)) for value in (1, 2, 3)]
-    switch_interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    try:
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    finally:
-        sys.setswitchinterval(switch_interval)
-    assert failures == []
+    play_in_threads(play, (1, 2, 3))
     check_shared_pool(pool)
     assert pool.statistics().lent_nbytes == 0

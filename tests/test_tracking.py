@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from threads import play_in_threads
 
 from trio_bytesbuf import (
     BytesBuf,
@@ -575,35 +576,21 @@ def test_what_came_home_is_not_kept_on_record() -> None:
 def test_threads_lease_and_drop_at_once() -> None:
     """Every lease is counted once, everybody sees their own bytes, and all comes home."""
     pool = TrackingPool()
-    failures: list[BaseException] = []
     leases = 300
 
     def play(value: int) -> None:
         mine = random.Random(value)
         kept: list[BytesView] = []
-        try:
-            for _ in range(leases):
-                kept.append(filled(pool, value, mine.choice((100, BLOCK, BLOCK, LARGER))))
-                if len(kept) > 4:
-                    view = kept.pop(mine.randrange(4))
-                    assert view.to_bytes().count(value) == len(view), "somebody else's bytes"
-                    del view
-                if mine.random() < 0.1:
-                    pool.outstanding()
-        except BaseException as failure:  # noqa: BLE001  # any failure is this test's
-            failures.append(failure)
+        for _ in range(leases):
+            kept.append(filled(pool, value, mine.choice((100, BLOCK, BLOCK, LARGER))))
+            if len(kept) > 4:
+                view = kept.pop(mine.randrange(4))
+                assert view.to_bytes().count(value) == len(view), "somebody else's bytes"
+                del view
+            if mine.random() < 0.1:
+                pool.outstanding()
 
-    threads = [threading.Thread(target=play, args=(value,)) for value in range(1, 5)]
-    switch_interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    try:
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    finally:
-        sys.setswitchinterval(switch_interval)
-    assert failures == []
+    play_in_threads(play, range(1, 5))
     statistics = pool.statistics()
     assert (statistics.leases, statistics.lent_nbytes) == (4 * leases, 0)
     assert statistics.allocated < statistics.leases, "nothing was used again"

@@ -101,8 +101,9 @@ class SharedPool(ShelvedMemory):
 
     Use it as the memory of what will be shared: `SharedPool().reserve(n)`, or
     `BytesView.copied_from_slice(data, pool)` for what lies elsewhere. Any thread may reserve.
-    After `fork`, views and builders go on working on both sides and see their own bytes only; both
-    sides make new blocks. The child cannot share what was made before.
+    After `fork` both sides make new blocks, and no view of either ever changes. The child has copies
+    of what it inherited and cannot share it; what an inherited builder had filled and not yet shown
+    may be what the parent wrote meanwhile.
 
     Args:
       max_idle_nbytes: how many bytes are kept for later, for each size of block (64 KiB, 256 KiB,

@@ -14,24 +14,19 @@ import attrs
 
 from ..mem import GlobalPool
 from ..mem._shelf import Shelf
-from ..seq import Block, BlockRef, Memory, MemoryShared
-from ..seq._block import cut_to_blocks
+from ..seq import Block, BlockRef, Memory, MemoryShared, PlainMemory
 from ..seq._flat import count_of
 from ..seq._memory import memory_or_default
 from ..seq._source import pass_on_blocks
 
 
-class TransparentMemory(MemoryShared):
+class TransparentMemory(PlainMemory):
     """One new block for each request, exactly as large as what was asked for.
 
     Idea: `mem::testing::TransparentMemory` of bytesbuf.
     """
 
     __slots__ = ()
-
-    def blocks(self, nbytes: int, /) -> Iterable[Block]:
-        """Return one block of `nbytes` bytes; none for 0."""
-        return [Block(memory) for memory in cut_to_blocks(bytearray(nbytes))]
 
     def __repr__(self) -> str:
         return "TransparentMemory()"

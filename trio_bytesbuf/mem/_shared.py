@@ -101,7 +101,7 @@ class SharedPool(ShelvedMemory):
 
     Use it as the memory of what will be shared: `SharedPool().reserve(n)`, or
     `BytesView.copied_from_slice(data, pool)` for what lies elsewhere. Any thread may reserve.
-    After `fork` both sides make new blocks, and no view of either ever changes. The child has copies
+    After `fork` both sides make new blocks, and no view of either changes. The child has copies
     of what it inherited and cannot share it; what an inherited builder had filled and not yet
     shown may be what the parent wrote meanwhile.
 

@@ -129,8 +129,9 @@ class CountingMemory(MemoryShared):
         "_requests",
     )
 
-    # The counts are only ever changed by `self._x += n`, in which CPython with its lock switches
-    # to no other thread; so there is no lock of ours for a finalizer to wait for.
+    # The counts are only ever changed by `self._x += n` with `n` in a local name, in which CPython
+    # with its lock switches to no other thread (after a call, `len` included, it may); so there
+    # is no lock of ours for a finalizer to wait for.
 
     def __init__(self, memory: Memory) -> None:
         if memory is None:
@@ -145,8 +146,8 @@ class CountingMemory(MemoryShared):
         self._requests += 1
         self._requested_nbytes += nbytes
         blocks = pass_on_blocks(self._memory, nbytes)
-        given_nbytes = sum(map(len, blocks))
-        self._blocks += len(blocks)
+        nblocks, given_nbytes = len(blocks), sum(map(len, blocks))
+        self._blocks += nblocks
         self._given_nbytes += given_nbytes
         return blocks
 

@@ -16,7 +16,7 @@ def inspect(view: BytesView) -> None:
     reader = BytesReader(view)
     lengths = []
     while reader:
-        lengths.append(reader.first_slice().nbytes)
+        lengths.append(reader.chunk().nbytes)
         reader.advance(lengths[-1])
     print(f"{len(view)} bytes in pieces of {lengths}")
 

@@ -19,7 +19,7 @@ def emit(payload: bytes, buf: BytesBuf) -> None:
     assert buf.remaining_capacity >= len(payload)
     missing = memoryview(payload)
     while missing:
-        room = buf.first_unfilled_slice()
+        room = buf.chunk_mut()
         nbytes = min(len(room), len(missing))
         room[:nbytes] = missing[:nbytes]
         # Bytes count as filled when nobody can write to them any more, so the slice goes first.

@@ -321,7 +321,7 @@ class BytesMachine(RuleBasedStateMachine):
         for buf in self.lanes[lane].with_room(nbytes):
             done = 0
             while done < nbytes:
-                window = buf.first_unfilled_slice()
+                window = buf.chunk_mut()
                 spread([window], data[done:])
                 step = min(len(window), nbytes - done)
                 buf.advance_mut(step)
@@ -334,7 +334,7 @@ class BytesMachine(RuleBasedStateMachine):
         """Nothing counts as filled before the alias is dropped, because it can still write."""
         for buf in self.lanes[lane].with_room(nbytes):
             before = filled_bytes(buf)
-            pen = ALIASES[alias](buf.first_unfilled_slice())
+            pen = ALIASES[alias](buf.chunk_mut())
             data = fresh_bytes(len(pen))
             pen[:] = data
             refused = is_refused(buf.advance_mut, len(data))
@@ -349,7 +349,7 @@ class BytesMachine(RuleBasedStateMachine):
 
     @rule(nbytes=SOME)
     def keep_a_window_longer_than_its_builder(self, nbytes: int) -> None:
-        self.pens.append(self.pool.reserve(nbytes).first_unfilled_slice())
+        self.pens.append(self.pool.reserve(nbytes).chunk_mut())
 
     @rule(lane=LANES, nbytes=SIZES, spare=SIZES)
     def commit_a_vectored_write(self, lane: int, nbytes: int, spare: int) -> None:

@@ -82,7 +82,7 @@ CALLS: dict[str, Callable[[BytesView], object]] = {
     "BytesBuf.consume": consume,
     "advance": reading(lambda reader: reader.advance(16)),
     "copy_to_slice": reading(lambda reader: reader.copy_to_slice(bytearray(16))),
-    "first_slice_meta": reading(lambda reader: (reader.first_slice_meta(), reader.take(16))),
+    "chunk_meta": reading(lambda reader: (reader.chunk_meta(), reader.take(16))),
     "get_u32_be": reading(lambda reader: reader.get_u32_be()),
     "get_u32_be across pieces": lambda view: to_the_end(
         BytesReader(view[1:-3]), lambda reader: reader.get_u32_be()

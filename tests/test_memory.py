@@ -150,7 +150,7 @@ def filled_in_windows(memory: Memory, data: bytes) -> BytesView:
     buf.reserve(len(data), memory)
     at = 0
     while at < len(data):
-        window = buf.first_unfilled_slice()
+        window = buf.chunk_mut()
         nbytes = min(len(window), len(data) - at)
         window[:nbytes] = data[at : at + nbytes]
         buf.advance_mut(nbytes)
@@ -692,13 +692,13 @@ def test_a_builder_that_a_callback_keeps_is_empty_afterwards() -> None:
 
     def reserve(nbytes: int) -> BytesBuf:
         kept.append(GlobalPool().reserve(nbytes))
-        windows.append(kept[-1].first_unfilled_slice())
+        windows.append(kept[-1].chunk_mut())
         return kept[-1]
 
     memory = CallbackMemory(reserve)
     buf = memory.reserve(10)
     buf.put_slice(b"0123456789")
-    assert (kept[0].capacity, kept[0].first_unfilled_slice().nbytes) == (0, 0)
+    assert (kept[0].capacity, kept[0].chunk_mut().nbytes) == (0, 0)
     check_laws(kept[0])
     with pytest.raises(BufferFull):
         kept[0].put_slice(b"x")
@@ -717,7 +717,7 @@ def filled(nbytes: int) -> BytesBuf:
 
 def with_a_slice_kept(nbytes: int) -> BytesBuf:
     buf = PlainMemory().reserve(nbytes)
-    PENS.append(buf.first_unfilled_slice()[:1])
+    PENS.append(buf.chunk_mut()[:1])
     return buf
 
 

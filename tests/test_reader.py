@@ -108,17 +108,17 @@ def test_a_reader_wants_a_view_or_a_buffer(wrong: object) -> None:
 
 @given(cut_bytes())
 def test_slices_come_piece_by_piece(drawn: tuple[bytes, BytesView]) -> None:
-    """first_slice is what is left of the current piece; consume_all_slices visits all of them."""
+    """Chunk is what is left of the current piece; consume_all_slices visits all of them."""
     model, view = drawn
     reader = BytesReader(view)
     seen = []
     while reader:
-        piece = reader.first_slice()
+        piece = reader.chunk()
         assert piece.readonly
         assert piece.nbytes
         seen.append(bytes(piece))
         reader.advance(piece.nbytes)
-    assert reader.first_slice().nbytes == 0
+    assert reader.chunk().nbytes == 0
     assert seen == list(map(bytes, view.pieces))
     visited: list[bytes] = []
     again = BytesReader(view)
@@ -155,19 +155,19 @@ def test_a_visitor_may_release_what_it_was_shown() -> None:
 
 
 def test_metas_follow_the_reader() -> None:
-    """first_slice_meta is that of the current piece; taken views keep theirs."""
+    """chunk_meta is that of the current piece; taken views keep theirs."""
     buf = BytesBuf.from_blocks([Block(bytearray(2), meta="one"), Block(bytearray(2), meta="two")])
     buf.put_slice(b"abcd")
     reader = BytesReader(buf.consume_all() + b"ef")
-    assert reader.first_slice_meta() == "one"
+    assert reader.chunk_meta() == "one"
     assert reader.take(1).metas == ("one",)
     assert reader.peek_view(2).metas == ("one", "two")
     reader.advance(2)
-    assert reader.first_slice_meta() == "two"
+    assert reader.chunk_meta() == "two"
     assert reader.take(2).metas == ("two", None)
-    assert reader.first_slice_meta() is None
+    assert reader.chunk_meta() is None
     reader.advance(1)
-    assert reader.first_slice_meta() is None
+    assert reader.chunk_meta() is None
 
 
 @given(cut_bytes(), st.integers(0, 70))
@@ -359,8 +359,8 @@ AFTER_CLOSING: dict[str, Callable[[BytesReader], object]] = {
     "try_peek_view": lambda reader: reader.try_peek_view(1),
     "advance": lambda reader: reader.advance(0),
     "try_advance": lambda reader: reader.try_advance(1),
-    "first_slice": lambda reader: reader.first_slice(),
-    "first_slice_meta": lambda reader: reader.first_slice_meta(),
+    "chunk": lambda reader: reader.chunk(),
+    "chunk_meta": lambda reader: reader.chunk_meta(),
     "consume_all_slices": lambda reader: reader.consume_all_slices(print),
     "copy_to_slice": lambda reader: reader.copy_to_slice(bytearray(1)),
     "get_u8": lambda reader: reader.get_u8(),

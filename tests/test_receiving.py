@@ -202,7 +202,7 @@ async def test_reading_into_a_builder_that_somebody_writes_into_takes_nothing(pa
     a, b = pair
     put_now(a, b"safe")
     buf = GlobalPool().reserve(100)
-    window = buf.first_unfilled_slice()[:10]
+    window = buf.chunk_mut()[:10]
     arguments = (buf,) if method == "read_more_into" else (4, buf)
     with pytest.raises(MemoryInUse):
         await getattr(b, method)(*arguments)

@@ -338,7 +338,7 @@ def test_windows_over_hooked_blocks_delay_the_hook(size: int) -> None:
     """A window that outlives its builder, and a slice of one, can still write."""
     loan = Loan(size)
     buf = loan.builder()
-    window = buf.first_unfilled_slice()
+    window = buf.chunk_mut()
     window[:2] = b"ab"
     part = window[:3]
     with pytest.raises(MemoryInUse):
@@ -347,7 +347,7 @@ def test_windows_over_hooked_blocks_delay_the_hook(size: int) -> None:
     buf.advance_mut(2)
     assert buf.peek() == b"ab"
     check_laws(buf)
-    late = buf.first_unfilled_slice()
+    late = buf.chunk_mut()
     del buf, window
     assert loan.released == 0
     late[:] = b"z" * len(late)
@@ -654,7 +654,7 @@ class HooksMachine(RuleBasedStateMachine):
             "guard": lambda: loan.view().extend_lifetime(),
             "iterator": lambda: iter(loan.view()),
             "reader": lambda: BytesReader(loan.view()),
-            "window": lambda: loan.builder().first_unfilled_slice(),
+            "window": lambda: loan.builder().chunk_mut(),
             "block": loan.block,
         }[make]()
         self.silent.append(Sleeper(made, loan))

@@ -205,7 +205,7 @@ def test_every_byte_of_a_block_is_another_when_it_is_leased_again() -> None:
     pool = PoisoningPool()
     before = bytes(range(256)) * (BLOCK // 256)
     BytesView.copied_from_slice(before, pool)
-    window = pool.reserve(BLOCK).first_unfilled_slice()
+    window = pool.reserve(BLOCK).chunk_mut()
     assert pool.statistics().allocated == 1
     assert not np.any(np.frombuffer(before, "u1") == np.asarray(window))
 
@@ -215,13 +215,13 @@ def test_the_old_bytes_do_not_come_back_soon() -> None:
     pool = PoisoningPool()
     BytesView.copied_from_slice(noise(BLOCK), pool)
     for _ in range(255):
-        window = pool.reserve(BLOCK).first_unfilled_slice()
+        window = pool.reserve(BLOCK).chunk_mut()
         assert window[0] != noise(1)[0]
         del window
     assert pool.statistics().allocated == 1
 
 
-@pytest.mark.parametrize("lease", [lambda pool: pool.reserve(BLOCK).first_unfilled_slice(),
+@pytest.mark.parametrize("lease", [lambda pool: pool.reserve(BLOCK).chunk_mut(),
                                    lambda pool: pool._lease(BLOCK)[0]])  # fmt: skip
 def test_new_blocks_are_not_all_zeros_either(lease) -> None:
     """Whoever reads room that nobody filled should not find what looks like a result."""

@@ -129,7 +129,7 @@ def test_a_write_into_a_builder_whose_room_is_lent_is_refused() -> None:
     """MemoryInUse, and nothing was written."""
     buf = TransparentMemory().reserve(10)
     writer = BytesBufWriter(buf)
-    kept = buf.first_unfilled_slice()[:1]
+    kept = buf.chunk_mut()[:1]
     with pytest.raises(MemoryInUse):
         writer.write(b"abc")
     assert (len(buf), buf.remaining_capacity) == (0, 10)

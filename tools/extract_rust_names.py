@@ -3,19 +3,29 @@
     python tools/extract_rust_names.py SRC_DIR > docs/coverage/bytesbuf-0.4.2.txt
     python tools/extract_rust_names.py SRC_DIR/mem SRC_DIR/mem/testing \\
         > docs/coverage/bytesbuf-mem-0.4.2.txt
+    python tools/extract_rust_names.py SRC_DIR SRC_DIR/buf > docs/coverage/bytes-1.10.1.txt
+    python tools/extract_rust_names.py SRC_DIR SRC_DIR/buf \\
+        | LC_ALL=C comm -13 docs/coverage/bytes-1.10.1.txt - > docs/coverage/bytes-1.12.1-new.txt
 
-Each folder is a module, with its `lib.rs` or `mod.rs`; SRC_DIR is the crate's root. Listed are what
-that file re-exports with `pub use`, and of these types the public functions of their `impl`
-blocks, the derived traits and the implemented ones, also those of other types that name one of
-them; and what the public traits ask their implementers for:
+Each folder is a module, with its `lib.rs` or `mod.rs`; SRC_DIR is the crate's root, at the tag that
+the file is named for. Listed are what that file re-exports with `pub use`, and the types and traits
+that it declares itself; of these types the public named fields of structs, the public functions of
+their `impl` blocks, the derived traits and the implemented ones, also those of other types that
+name one of them; and what the public traits ask their implementers for, or provide:
 
-    BytesView                     a type, or a constant
-    BytesView::len                a function, or a trait's associated type
+    BytesView                     a type, a trait, or a constant
+    BytesView::len                a function, a field, or a trait's associated type
     BytesView: Clone              a trait
 
+Paths are left out (`fmt::Write` and `io::Write` are both `Write`), and so are lifetimes other than
+`'static`, and arguments that are all type variables (`Chain<T, U>` is `Chain`).
+
 It reads what rustfmt writes and no more: an `impl` begins in the first column, and so does the
-brace that ends it. Unit tests (`mod tests`) and what is public only inside the crate are left out,
-with the traits that private types implement.
+brace that ends it. Where a macro of these folders has a single rule, with variables, a call of it
+in the first column is read as the items that it makes, so `fmt_impl!(Debug, Bytes);` is an `impl`.
+Modules written inside a file (unit tests, most of all) and what is public only inside the crate
+are left out, with the traits that private types implement. `#[cfg]` and `#[doc(hidden)]` are not
+looked at: they leave no name out.
 """
 
 from __future__ import annotations
@@ -23,39 +33,71 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+import textwrap
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from string import Template
 
 COMMENT = re.compile(r"^\s*//.*\n?", re.MULTILINE)
-TESTS = re.compile(r"^mod tests\b.*", re.MULTILINE | re.DOTALL)
-REEXPORT = re.compile(r"^pub use [\w:]*::(?:\{([^}]*)\}|(\w+));", re.MULTILINE)
-STRUCT = re.compile(r"^((?:#\[[^\n]*\]\n)*)pub (?:struct|enum|trait|union) (\w+)", re.MULTILINE)
-PRIVATE = re.compile(r"^(?:pub\([^)]*\) )?(?:struct|enum|trait|union) (\w+)", re.MULTILINE)
-DERIVE = re.compile(r"#\[derive\(([^)]*)\)\]")
 BODY = r"\{(?:\}|(?P<body>.*?)^\})"
+INLINE_MODULE = re.compile(r"^(?:pub(?:\([^)]*\))? )?mod \w+ " + BODY, re.MULTILINE | re.DOTALL)
+MACRO = re.compile(
+    r"^macro_rules! (?P<name>\w+) \{\n"
+    r" {4}\((?P<variables>.*\$.*)\) => \{\n(?P<body>(?:(?: {8}.*)?\n)*) {4}\};?\n\}",
+    re.MULTILINE,
+)
+REPETITION = re.compile(r"^ *(?:\$\(|\)[*+])\n", re.MULTILINE)
+CALL = re.compile(r"^(?P<name>\w+)!\(\s*(?P<arguments>.*?),?\s*\);$", re.MULTILINE | re.DOTALL)
+REEXPORT = re.compile(r"^pub use [\w:]*::(?:\{([^}]*)\}|(\w+));", re.MULTILINE)
+KIND = r"(?:unsafe )?(?:struct|enum|trait|union)"
+TYPE = re.compile(rf"^((?:#\[[^\n]*\]\n)*)pub {KIND} (\w+)", re.MULTILINE)
+PRIVATE = re.compile(rf"^(?:pub\([^)]*\) )?{KIND} (\w+)", re.MULTILINE)
+DERIVE = re.compile(r"#\[derive\(([^)]*)\)\]")
 IMPL = re.compile(
     r"^(?:unsafe )?impl(?P<variables><[^{\n]*?>)? (?P<head>[^\n{]*?)\s*(?:\n?where[^{]*)?" + BODY,
     re.MULTILINE | re.DOTALL,
 )
+STRUCT = re.compile(r"^pub struct (?P<name>\w+)[^{;]*" + BODY, re.MULTILINE | re.DOTALL)
+FIELD = re.compile(r"^ {4}pub (\w+):", re.MULTILINE)
 TRAIT = re.compile(r"^pub (?:unsafe )?trait (?P<name>\w+)[^{]*" + BODY, re.MULTILINE | re.DOTALL)
 FUNCTION = re.compile(r"^ {4}pub (?:const |async |unsafe )*fn (\w+)", re.MULTILINE)
 ASKED_FOR = re.compile(r"^ {4}(?:(?:const |async |unsafe )*fn|type) (\w+)", re.MULTILINE)
 
 
 def code_of(path: Path) -> str:
-    """Return a file's source without comments and unit tests."""
-    return COMMENT.sub("", TESTS.sub("", path.read_text()))
+    """Return a file's source without comments and inline modules."""
+    return INLINE_MODULE.sub("", COMMENT.sub("", path.read_text()))
 
 
-def reexported(root: str) -> set[str]:
+def expanded(code: str, macros: dict[str, re.Match[str]]) -> str:
+    """Return `code` with its calls of `macros` replaced by what they stand for."""
+
+    def expansion(call: re.Match[str]) -> str:
+        macro = macros.get(call["name"])
+        if macro is None:
+            return call[0]
+        body = Template(textwrap.dedent(REPETITION.sub("", macro["body"])))
+        variables = re.findall(r"\$(\w+)", macro["variables"])
+        arguments = re.split(r",\s*", call["arguments"])
+        # `$($t:ty),*` takes its variables again and again, and its body is written as often.
+        rounds = zip(*[iter(arguments)] * len(variables), strict=True)
+        return "\n".join(
+            body.safe_substitute(dict(zip(variables, values, strict=True))) for values in rounds
+        )
+
+    return CALL.sub(expansion, code)
+
+
+def public_in(root: str) -> set[str]:
     """Return the names that a `lib.rs` or a `mod.rs` makes public in its module."""
-    names = (several or one for several, one in REEXPORT.findall(root))
-    return {name.strip() for group in names for name in group.split(",") if name.strip()}
+    groups = (several or one for several, one in REEXPORT.findall(root))
+    paths = (path.strip() for group in groups for path in group.split(",") if path.strip())
+    return {path.rpartition("::")[2] for path in paths} | {name for _, name in TYPE.findall(root)}
 
 
 def bare(name: str, variables: set[str]) -> str:
     """Return a type's or trait's name without its path, its lifetimes and its type variables."""
-    stripped = name.strip().removeprefix("dyn ")
+    stripped = re.sub(r"&'(?!static\b)\w+ ", "&", name.strip().removeprefix("dyn "))
     for arguments in re.findall(r"<([\w', ]+)>", stripped):
         if all(
             part[0] == "'" or part == "_" or part in variables for part in arguments.split(", ")
@@ -66,14 +108,15 @@ def bare(name: str, variables: set[str]) -> str:
 
 def names_in(code: str, public: set[str], private: set[str]) -> Iterator[str]:
     """Yield what one source file says about the types in `public`, and not about `private` ones."""
-    for attributes, name in STRUCT.findall(code):
+    for attributes, name in TYPE.findall(code):
         if name in public:
             for derived in DERIVE.findall(attributes):
                 yield from (f"{name}: {trait.strip()}" for trait in derived.split(","))
-    for block in TRAIT.finditer(code):
-        if block["name"] in public:
-            asked = ASKED_FOR.findall(block["body"] or "")
-            yield from (f"{block['name']}::{name}" for name in asked)
+    for declared, member in ((STRUCT, FIELD), (TRAIT, ASKED_FOR)):
+        for block in declared.finditer(code):
+            if block["name"] in public:
+                names = member.findall(block["body"] or "")
+                yield from (f"{block['name']}::{name}" for name in names)
     for block in IMPL.finditer(code):
         variables = set(re.findall(r"[<,] *(?:const )?(\w+)", block["variables"] or ""))
         trait, is_trait, owner = (
@@ -84,7 +127,7 @@ def names_in(code: str, public: set[str], private: set[str]) -> Iterator[str]:
         if not is_trait:
             if owner in public:
                 yield from (f"{owner}::{name}" for name in FUNCTION.findall(block["body"] or ""))
-        elif public & {owner, *re.findall(r"\w+", trait)}:
+        elif not public.isdisjoint(re.findall(r"\w+", f"{trait} {owner}")):
             yield f"{owner}: {trait}"
 
 
@@ -92,8 +135,10 @@ def extracted(folders: Iterable[Path]) -> list[str]:
     """Return the sorted names of the modules in `folders`."""
     folders = list(folders)
     roots = [path for folder in folders for path in map(folder.joinpath, ("lib.rs", "mod.rs"))]
-    public = set().union(*(reexported(code_of(root)) for root in roots if root.exists()))
+    public = set().union(*(public_in(code_of(root)) for root in roots if root.exists()))
     sources = {path: code_of(path) for folder in folders for path in folder.rglob("*.rs")}
+    macros = {macro["name"]: macro for code in sources.values() for macro in MACRO.finditer(code)}
+    sources = {path: expanded(code, macros) for path, code in sources.items()}
     hidden = {path: set(PRIVATE.findall(code)) for path, code in sources.items()}
     # A private type can have the name of a public one, but in its own file only.
     elsewhere = set().union(*hidden.values()) - public

@@ -46,6 +46,34 @@ class BufferFull(BytesBufError, BufferError):
 
 
 @attrs.define(eq=False, slots=False)
+class VarintTooLong(BytesBufError, ValueError):
+    """A number of variable length goes on beyond what was allowed. Nothing was taken."""
+
+    max_bits: int
+    """How many bits its value may have."""
+
+    def __str__(self) -> str:
+        return f"this number of variable length has more than {self.max_bits} bits"
+
+
+@attrs.define(eq=False, slots=False)
+class NotAdjacent(BytesBufError, ValueError):
+    """The bytes of two builders do not follow one another in memory. Neither has changed."""
+
+    nbytes: int
+    """How many filled bytes the first has."""
+
+    other_nbytes: int
+    """How many filled bytes the other has."""
+
+    def __str__(self) -> str:
+        return (
+            f"the {self.other_nbytes} bytes of the other builder are not behind "
+            f"the {self.nbytes} bytes of this one in memory"
+        )
+
+
+@attrs.define(eq=False, slots=False)
 class BudgetExceeded(BytesBufError, MemoryError):
     """A memory with a cap has no room now. Nothing was reserved; `reserve_wait` waits for it."""
 

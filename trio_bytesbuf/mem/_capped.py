@@ -16,7 +16,7 @@ from trio.lowlevel import cancel_shielded_checkpoint, checkpoint_if_cancelled
 
 from .._errors import BudgetExceeded
 from ..seq import Block, BytesBuf, MemoryShared
-from ..seq._buf import fresh
+from ..seq._builder import fresh
 from ..seq._flat import SoleOwner, count_of, positive_count_of
 from ..seq._release import leased
 from ._ledger import CAPPED_BLOCK_SIZES, Account, Ledger, Loan, check_ledger

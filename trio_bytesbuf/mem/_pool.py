@@ -10,7 +10,7 @@ import attrs
 
 from ..seq import Block, BytesBuf, MemoryShared
 from ..seq._block import cut_to_blocks
-from ..seq._buf import fresh
+from ..seq._builder import fresh
 from ..seq._flat import SoleOwner, count_of
 from ._shelf import Shelf, ShelfStatistics, check_shelf
 

@@ -23,6 +23,7 @@ newest is tried first; if it is busy, the oldest few are, which are the likelies
 
 from __future__ import annotations
 
+import weakref
 from collections import deque
 from collections.abc import Callable
 from sys import getrefcount
@@ -32,6 +33,7 @@ import attrs
 
 from ..seq._exports import forget_some, forget_what_exports_nothing
 from ..seq._proof import FREE_THREADED, REFERENCES_TO_A_LONE_EXPORTER
+from ..seq._unique import keepers
 
 if TYPE_CHECKING:
     from ..seq._flat import Buffer
@@ -80,6 +82,9 @@ class Shelf(Generic[E]):
         default=attrs.Factory(lambda self: deque(maxlen=self.max_blocks), takes_self=True),
     )
     _allocated: int = attrs.field(init=False, default=0)
+
+    def __attrs_post_init__(self) -> None:
+        _shelves.append(weakref.ref(self, _shelves.remove))
 
     def lease(self) -> E:
         """Return a block that nobody can see. It goes home by being forgotten."""
@@ -140,6 +145,18 @@ class Shelf(Generic[E]):
             idle_nbytes=idle * self.block_nbytes,
             lent_nbytes=(kept - idle) * self.block_nbytes,
         )
+
+
+_shelves: Final[list[weakref.ref[Shelf[Any]]]] = []
+
+
+def _times_kept(exporter: object) -> int:
+    """Say how many rings this block is in; a shelf refers to a block, and sees nothing by that."""
+    shelves = [shelf for known in tuple(_shelves) if (shelf := known()) is not None]
+    return sum(any(block is exporter for block in tuple(shelf._ring)) for shelf in shelves)
+
+
+keepers.append(_times_kept)
 
 
 def check_shelf(shelf: Shelf[Any]) -> None:

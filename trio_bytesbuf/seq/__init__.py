@@ -1,17 +1,40 @@
 """Bytes at rest: what a byte sequence is, and what can be done with it without any I/O.
 
-How to read this room, each file importing only from those before it: `_flat` (the door for
-foreign buffers), `_proof` (what reference counts prove), `_release` (hooks), `_block` (memory with
-one owner), `_source` (where blocks come from), `_exports` (pieces in pickles), `_pieces` (searching
-in pieces), `_guard`, `_view` (the value), `_numbers` (generated), `_reader` (its cursor), `_window`
-(memory lent for writing), `_buf` (the builder), `_writer` (the builder as a file), `_memory` (what
-a provider implements).
+How to read this room, each file importing only from those before it:
+
+    what is proved  `_flat` (the door for foreign buffers), `_proof` (what reference counts
+                    prove), `_unique` (that nobody else sees memory), `_release` (hooks)
+    memory          `_block` (memory with one owner), `_source` (who gives blocks), `_exports`
+                    (pieces in pickles), `_guard`
+    a view          `_pieces` (searching in pieces), `_queries` (what it answers), `_cuts` (what
+                    is cut from it), `_view`
+    reading         `_numbers` and four generated files, `_buf` (what can be read from), `_file`
+                    (that as a file), `_reader` (the cursor over a view), `_adapters` (what
+                    else can be read from), `_combinators` (chains, limits)
+    writing         `_buf_mut` (what can be written to), `_combinators_mut`, `_window` (memory
+                    lent for writing), the builder in three layers: `_contents`, `_dividing`,
+                    `_builder`; `_writer` (the builder as a file)
+    providers       `_memory` (what a provider of memory implements)
 """
 
+from ._adapters import ChunksBuf as ChunksBuf
+from ._adapters import FileBuf as FileBuf
+from ._adapters import as_buf as as_buf
 from ._block import BLOCK_NBYTES_MAX as BLOCK_NBYTES_MAX
 from ._block import Block as Block
 from ._block import BlockRef as BlockRef
-from ._buf import BytesBuf as BytesBuf
+from ._buf import Buf as Buf
+from ._buf_mut import BufMut as BufMut
+from ._builder import BytesBuf as BytesBuf
+from ._combinators import Chain as Chain
+from ._combinators import Limited as Limited
+from ._combinators import Reader as Reader
+from ._combinators_mut import BytearrayMut as BytearrayMut
+from ._combinators_mut import ChainMut as ChainMut
+from ._combinators_mut import LimitedMut as LimitedMut
+from ._combinators_mut import SliceMut as SliceMut
+from ._combinators_mut import Writer as Writer
+from ._combinators_mut import as_buf_mut as as_buf_mut
 from ._guard import MemoryGuard as MemoryGuard
 from ._memory import HasMemory as HasMemory
 from ._memory import Memory as Memory

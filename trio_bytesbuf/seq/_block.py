@@ -2,11 +2,11 @@
 
 From the first byte of a block to its last:
 
-    | given away or seen | filled, not yet seen | room        |
+    | given away         | filled, not yet seen | room        |
     0                  start · · · · · · · · · end · · · · · stop
 
-Law 1. start <= end <= stop. Bytes before `start` never change again, because a view of them
-       may have been given out; bytes are only written from `end` on.
+Law 1. start <= end <= stop. The bytes before `start` are somebody else's: a view may show them.
+       Bytes that are filled were shown by nobody, and only the owner can write to them.
 Law 2. A block has one owner, the `BytesBuf` it was handed to; handing it over twice is refused.
 Law 3. While somebody may write through a window, no byte of that window counts as filled.
 
@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 from ._flat import SoleOwner, flat
-from ._proof import _address
+from ._proof import address_of
 from ._release import leased
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class Block(SoleOwner):
     Args:
       memory: the block: a writable, contiguous buffer of 1 to 4,294,967,295 bytes that
         nobody else writes to while anybody can see it. A bytearray must not be resized.
-      meta: what `BytesBuf.first_unfilled_slice_meta` and `BytesView.metas` say of it.
+      meta: what `BytesBuf.chunk_mut_meta` and `BytesView.metas` say of it.
       owner: kept alive for as long as a view or a builder refers to the block. (What exports
         `memory` is kept alive by everything that is made of it, in any case.)
       on_release: called without arguments, once, when nobody can see the memory any more, in
@@ -129,11 +129,11 @@ class Block(SoleOwner):
     def __repr__(self) -> str:
         return f"<Block of {len(self)} bytes>"
 
-    def _show(self, nbytes: int) -> memoryview:
-        """Give away the first `nbytes` filled bytes; from now on they never change."""
+    def _cut(self, nbytes: int) -> memoryview:
+        """Give away the first `nbytes` filled bytes, to be written to until they are shown."""
         start = self._start
         self._start = stop = start + nbytes
-        return self._memory[start:stop].toreadonly()
+        return self._memory[start:stop]
 
     def _split(self, at: int) -> Block:
         """Cut the room in two at offset `at`; return the far part as a block of its own."""
@@ -179,6 +179,6 @@ def check_block(block: Block) -> None:
 
 def check_apart(blocks: Iterable[Block]) -> None:
     """Raise AssertionError if what is written to one block can be seen in another."""
-    parts = sorted((_address(block._memory) + block._start, len(block)) for block in blocks)
+    parts = sorted((address_of(block._memory) + block._start, len(block)) for block in blocks)
     for (start, nbytes), (following, _) in itertools.pairwise(parts):
         assert start + nbytes <= following, "two blocks have memory in common"

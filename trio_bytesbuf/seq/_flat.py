@@ -64,3 +64,11 @@ def positive_count_of(value: SupportsIndex, name: str, /) -> int:
     if count < 1:
         raise ValueError(f"{name} must be at least 1, not {count}")
     return count
+
+
+def flat_writable(target: Buffer, /) -> memoryview:
+    """Like `flat`, but raises TypeError if the memory is read-only."""
+    room = flat(target)
+    if room.readonly:
+        raise TypeError(f"cannot write into this {type(target).__name__}: it is read-only")
+    return room

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Protocol, SupportsIndex, runtime_checkable
 
 from ._block import Block, BlockRef, cut_to_blocks
-from ._buf import BytesBuf
+from ._builder import BytesBuf
 from ._flat import count_of
 from ._source import BlockSource, default_source, own_blocks, set_default_source
 

@@ -1,547 +1,196 @@
-"""Numbers in and out of byte sequences. Made by tools/generate_numbers.py: change that.
+"""What a number is in bytes: layouts, variable lengths, and what is said of one that does not fit.
 
-`GetNumbers` is what `BytesReader` inherits, `PutNumbers` what `BytesBuf` does. The names are
-those of the Rust crates: `u16` is an unsigned number of 16 bits; `be`, `le` and `ne` are
-big-endian, little-endian and the machine's own order.
+The methods that put and get them are generated, thirty formats each: `_numbers_get`,
+`_numbers_peek`, `_numbers_fast` and `_numbers_put`, all by tools/generate_numbers.py.
+
+Formats: *LEB128* as in DWARF and WebAssembly (seven bits a byte, the lowest first, the top bit says
+that more follow); *zigzag* (0, -1, 1, -2, ... as 0, 1, 2, 3, ...) over it as in Protocol Buffers.
 """
 
 from __future__ import annotations
 
-import abc
 import struct
 import sys
 from collections.abc import Callable
 from math import ldexp
 from operator import index
-from typing import Final, TypeVar, cast
-
-_U8: Final = struct.Struct("=B")
-_I8: Final = struct.Struct("=b")
-_U16_BE: Final = struct.Struct(">H")
-_U16_LE: Final = struct.Struct("<H")
-_U16_NE: Final = struct.Struct("=H")
-_I16_BE: Final = struct.Struct(">h")
-_I16_LE: Final = struct.Struct("<h")
-_I16_NE: Final = struct.Struct("=h")
-_U32_BE: Final = struct.Struct(">I")
-_U32_LE: Final = struct.Struct("<I")
-_U32_NE: Final = struct.Struct("=I")
-_I32_BE: Final = struct.Struct(">i")
-_I32_LE: Final = struct.Struct("<i")
-_I32_NE: Final = struct.Struct("=i")
-_U64_BE: Final = struct.Struct(">Q")
-_U64_LE: Final = struct.Struct("<Q")
-_U64_NE: Final = struct.Struct("=Q")
-_I64_BE: Final = struct.Struct(">q")
-_I64_LE: Final = struct.Struct("<q")
-_I64_NE: Final = struct.Struct("=q")
-_F32_BE: Final = struct.Struct(">f")
-_F32_LE: Final = struct.Struct("<f")
-_F32_NE: Final = struct.Struct("=f")
-_F64_BE: Final = struct.Struct(">d")
-_F64_LE: Final = struct.Struct("<d")
-_F64_NE: Final = struct.Struct("=d")
-
-
-class GetNumbers(abc.ABC):
-    """Reading numbers off the front of a byte sequence. A number may lie in several pieces."""
-
-    __slots__ = ()
-
-    @abc.abstractmethod
-    def _read_struct(self, layout: struct.Struct) -> tuple[object, ...]: ...
-
-    @abc.abstractmethod
-    def _read_struct_or_none(self, layout: struct.Struct) -> tuple[object, ...] | None: ...
-
-    @abc.abstractmethod
-    def _read_bytes(self, nbytes: int) -> bytes: ...
-
-    @abc.abstractmethod
-    def _read_bytes_or_none(self, nbytes: int) -> bytes | None: ...
-
-    def get_u8(self) -> int:
-        """Take an unsigned 8-bit integer; raises NotEnoughBytes if it is not all there."""
-        return cast("int", self._read_struct(_U8)[0])
-
-    def try_get_u8(self) -> int | None:
-        """Like `get_u8`, but None if it is not all there."""
-        found = self._read_struct_or_none(_U8)
-        return None if found is None else cast("int", found[0])
-
-    def get_i8(self) -> int:
-        """Take a signed 8-bit integer; raises NotEnoughBytes if it is not all there."""
-        return cast("int", self._read_struct(_I8)[0])
-
-    def try_get_i8(self) -> int | None:
-        """Like `get_i8`, but None if it is not all there."""
-        found = self._read_struct_or_none(_I8)
-        return None if found is None else cast("int", found[0])
-
-    def get_u16_be(self) -> int:
-        """Take an unsigned 16-bit big-endian integer; raises NotEnoughBytes if it is not all there."""
-        return cast("int", self._read_struct(_U16_BE)[0])
-
-    def try_get_u16_be(self) -> int | None:
-        """Like `get_u16_be`, but None if it is not all there."""
-        found = self._read_struct_or_none(_U16_BE)
-        return None if found is None else cast("int", found[0])
-
-    def get_u16_le(self) -> int:
-        """Take an unsigned 16-bit little-endian integer; raises NotEnoughBytes if it is not all there."""
-        return cast("int", self._read_struct(_U16_LE)[0])
-
-    def try_get_u16_le(self) -> int | None:
-        """Like `get_u16_le`, but None if it is not all there."""
-        found = self._read_struct_or_none(_U16_LE)
-        return None if found is None else cast("int", found[0])
-
-    def get_u16_ne(self) -> int:
-        """Take an unsigned 16-bit native order integer; raises NotEnoughBytes if it is not all there."""
-        return cast("int", self._read_struct(_U16_NE)[0])
-
-    def try_get_u16_ne(self) -> int | None:
-        """Like `get_u16_ne`, but None if it is not all there."""
-        found = self._read_struct_or_none(_U16_NE)
-        return None if found is None else cast("int", found[0])
-
-    def get_i16_be(self) -> int:
-        """Take a signed 16-bit big-endian integer; raises NotEnoughBytes if it is not all there."""
-        return cast("int", self._read_struct(_I16_BE)[0])
-
-    def try_get_i16_be(self) -> int | None:
-        """Like `get_i16_be`, but None if it is not all there."""
-        found = self._read_struct_or_none(_I16_BE)
-        return None if found is None else cast("int", found[0])
-
-    def get_i16_le(self) -> int:
-        """Take a signed 16-bit little-endian integer; raises NotEnoughBytes if it is not all there."""
-        return cast("int", self._read_struct(_I16_LE)[0])
-
-    def try_get_i16_le(self) -> int | None:
-        """Like `get_i16_le`, but None if it is not all there."""
-        found = self._read_struct_or_none(_I16_LE)
-        return None if found is None else cast("int", found[0])
-
-    def get_i16_ne(self) -> int:
-        """Take a signed 16-bit native order integer; raises NotEnoughBytes if it is not all there."""
-        return cast("int", self._read_struct(_I16_NE)[0])
-
-    def try_get_i16_ne(self) -> int | None:
-        """Like `get_i16_ne`, but None if it is not all there."""
-        found = self._read_struct_or_none(_I16_NE)
-        return None if found is None else cast("int", found[0])
-
-    def get_u32_be(self) -> int:
-        """Take an unsigned 32-bit big-endian integer; raises NotEnoughBytes if it is not all there."""
-        return cast("int", self._read_struct(_U32_BE)[0])
-
-    def try_get_u32_be(self) -> int | None:
-        """Like `get_u32_be`, but None if it is not all there."""
-        found = self._read_struct_or_none(_U32_BE)
-        return None if found is None else cast("int", found[0])
-
-    def get_u32_le(self) -> int:
-        """Take an unsigned 32-bit little-endian integer; raises NotEnoughBytes if it is not all there."""
-        return cast("int", self._read_struct(_U32_LE)[0])
-
-    def try_get_u32_le(self) -> int | None:
-        """Like `get_u32_le`, but None if it is not all there."""
-        found = self._read_struct_or_none(_U32_LE)
-        return None if found is None else cast("int", found[0])
-
-    def get_u32_ne(self) -> int:
-        """Take an unsigned 32-bit native order integer; raises NotEnoughBytes if it is not all there."""
-        return cast("int", self._read_struct(_U32_NE)[0])
-
-    def try_get_u32_ne(self) -> int | None:
-        """Like `get_u32_ne`, but None if it is not all there."""
-        found = self._read_struct_or_none(_U32_NE)
-        return None if found is None else cast("int", found[0])
-
-    def get_i32_be(self) -> int:
-        """Take a signed 32-bit big-endian integer; raises NotEnoughBytes if it is not all there."""
-        return cast("int", self._read_struct(_I32_BE)[0])
-
-    def try_get_i32_be(self) -> int | None:
-        """Like `get_i32_be`, but None if it is not all there."""
-        found = self._read_struct_or_none(_I32_BE)
-        return None if found is None else cast("int", found[0])
-
-    def get_i32_le(self) -> int:
-        """Take a signed 32-bit little-endian integer; raises NotEnoughBytes if it is not all there."""
-        return cast("int", self._read_struct(_I32_LE)[0])
-
-    def try_get_i32_le(self) -> int | None:
-        """Like `get_i32_le`, but None if it is not all there."""
-        found = self._read_struct_or_none(_I32_LE)
-        return None if found is None else cast("int", found[0])
-
-    def get_i32_ne(self) -> int:
-        """Take a signed 32-bit native order integer; raises NotEnoughBytes if it is not all there."""
-        return cast("int", self._read_struct(_I32_NE)[0])
-
-    def try_get_i32_ne(self) -> int | None:
-        """Like `get_i32_ne`, but None if it is not all there."""
-        found = self._read_struct_or_none(_I32_NE)
-        return None if found is None else cast("int", found[0])
-
-    def get_u64_be(self) -> int:
-        """Take an unsigned 64-bit big-endian integer; raises NotEnoughBytes if it is not all there."""
-        return cast("int", self._read_struct(_U64_BE)[0])
-
-    def try_get_u64_be(self) -> int | None:
-        """Like `get_u64_be`, but None if it is not all there."""
-        found = self._read_struct_or_none(_U64_BE)
-        return None if found is None else cast("int", found[0])
-
-    def get_u64_le(self) -> int:
-        """Take an unsigned 64-bit little-endian integer; raises NotEnoughBytes if it is not all there."""
-        return cast("int", self._read_struct(_U64_LE)[0])
-
-    def try_get_u64_le(self) -> int | None:
-        """Like `get_u64_le`, but None if it is not all there."""
-        found = self._read_struct_or_none(_U64_LE)
-        return None if found is None else cast("int", found[0])
-
-    def get_u64_ne(self) -> int:
-        """Take an unsigned 64-bit native order integer; raises NotEnoughBytes if it is not all there."""
-        return cast("int", self._read_struct(_U64_NE)[0])
-
-    def try_get_u64_ne(self) -> int | None:
-        """Like `get_u64_ne`, but None if it is not all there."""
-        found = self._read_struct_or_none(_U64_NE)
-        return None if found is None else cast("int", found[0])
-
-    def get_i64_be(self) -> int:
-        """Take a signed 64-bit big-endian integer; raises NotEnoughBytes if it is not all there."""
-        return cast("int", self._read_struct(_I64_BE)[0])
-
-    def try_get_i64_be(self) -> int | None:
-        """Like `get_i64_be`, but None if it is not all there."""
-        found = self._read_struct_or_none(_I64_BE)
-        return None if found is None else cast("int", found[0])
-
-    def get_i64_le(self) -> int:
-        """Take a signed 64-bit little-endian integer; raises NotEnoughBytes if it is not all there."""
-        return cast("int", self._read_struct(_I64_LE)[0])
-
-    def try_get_i64_le(self) -> int | None:
-        """Like `get_i64_le`, but None if it is not all there."""
-        found = self._read_struct_or_none(_I64_LE)
-        return None if found is None else cast("int", found[0])
-
-    def get_i64_ne(self) -> int:
-        """Take a signed 64-bit native order integer; raises NotEnoughBytes if it is not all there."""
-        return cast("int", self._read_struct(_I64_NE)[0])
-
-    def try_get_i64_ne(self) -> int | None:
-        """Like `get_i64_ne`, but None if it is not all there."""
-        found = self._read_struct_or_none(_I64_NE)
-        return None if found is None else cast("int", found[0])
-
-    def get_u128_be(self) -> int:
-        """Take an unsigned 128-bit big-endian integer; raises NotEnoughBytes if it is not all there."""
-        data = self._read_bytes(16)
-        return int.from_bytes(data, "big", signed=False)
-
-    def try_get_u128_be(self) -> int | None:
-        """Like `get_u128_be`, but None if it is not all there."""
-        data = self._read_bytes_or_none(16)
-        return None if data is None else int.from_bytes(data, "big", signed=False)
-
-    def get_u128_le(self) -> int:
-        """Take an unsigned 128-bit little-endian integer; raises NotEnoughBytes if it is not all there."""
-        data = self._read_bytes(16)
-        return int.from_bytes(data, "little", signed=False)
-
-    def try_get_u128_le(self) -> int | None:
-        """Like `get_u128_le`, but None if it is not all there."""
-        data = self._read_bytes_or_none(16)
-        return None if data is None else int.from_bytes(data, "little", signed=False)
-
-    def get_u128_ne(self) -> int:
-        """Take an unsigned 128-bit native order integer; raises NotEnoughBytes if it is not all there."""
-        data = self._read_bytes(16)
-        return int.from_bytes(data, sys.byteorder, signed=False)
-
-    def try_get_u128_ne(self) -> int | None:
-        """Like `get_u128_ne`, but None if it is not all there."""
-        data = self._read_bytes_or_none(16)
-        return None if data is None else int.from_bytes(data, sys.byteorder, signed=False)
-
-    def get_i128_be(self) -> int:
-        """Take a signed 128-bit big-endian integer; raises NotEnoughBytes if it is not all there."""
-        data = self._read_bytes(16)
-        return int.from_bytes(data, "big", signed=True)
-
-    def try_get_i128_be(self) -> int | None:
-        """Like `get_i128_be`, but None if it is not all there."""
-        data = self._read_bytes_or_none(16)
-        return None if data is None else int.from_bytes(data, "big", signed=True)
-
-    def get_i128_le(self) -> int:
-        """Take a signed 128-bit little-endian integer; raises NotEnoughBytes if it is not all there."""
-        data = self._read_bytes(16)
-        return int.from_bytes(data, "little", signed=True)
-
-    def try_get_i128_le(self) -> int | None:
-        """Like `get_i128_le`, but None if it is not all there."""
-        data = self._read_bytes_or_none(16)
-        return None if data is None else int.from_bytes(data, "little", signed=True)
-
-    def get_i128_ne(self) -> int:
-        """Take a signed 128-bit native order integer; raises NotEnoughBytes if it is not all there."""
-        data = self._read_bytes(16)
-        return int.from_bytes(data, sys.byteorder, signed=True)
-
-    def try_get_i128_ne(self) -> int | None:
-        """Like `get_i128_ne`, but None if it is not all there."""
-        data = self._read_bytes_or_none(16)
-        return None if data is None else int.from_bytes(data, sys.byteorder, signed=True)
-
-    def get_f32_be(self) -> float:
-        """Take a 32-bit big-endian float; raises NotEnoughBytes if it is not all there."""
-        return cast("float", self._read_struct(_F32_BE)[0])
-
-    def try_get_f32_be(self) -> float | None:
-        """Like `get_f32_be`, but None if it is not all there."""
-        found = self._read_struct_or_none(_F32_BE)
-        return None if found is None else cast("float", found[0])
-
-    def get_f32_le(self) -> float:
-        """Take a 32-bit little-endian float; raises NotEnoughBytes if it is not all there."""
-        return cast("float", self._read_struct(_F32_LE)[0])
-
-    def try_get_f32_le(self) -> float | None:
-        """Like `get_f32_le`, but None if it is not all there."""
-        found = self._read_struct_or_none(_F32_LE)
-        return None if found is None else cast("float", found[0])
-
-    def get_f32_ne(self) -> float:
-        """Take a 32-bit native order float; raises NotEnoughBytes if it is not all there."""
-        return cast("float", self._read_struct(_F32_NE)[0])
-
-    def try_get_f32_ne(self) -> float | None:
-        """Like `get_f32_ne`, but None if it is not all there."""
-        found = self._read_struct_or_none(_F32_NE)
-        return None if found is None else cast("float", found[0])
-
-    def get_f64_be(self) -> float:
-        """Take a 64-bit big-endian float; raises NotEnoughBytes if it is not all there."""
-        return cast("float", self._read_struct(_F64_BE)[0])
-
-    def try_get_f64_be(self) -> float | None:
-        """Like `get_f64_be`, but None if it is not all there."""
-        found = self._read_struct_or_none(_F64_BE)
-        return None if found is None else cast("float", found[0])
-
-    def get_f64_le(self) -> float:
-        """Take a 64-bit little-endian float; raises NotEnoughBytes if it is not all there."""
-        return cast("float", self._read_struct(_F64_LE)[0])
-
-    def try_get_f64_le(self) -> float | None:
-        """Like `get_f64_le`, but None if it is not all there."""
-        found = self._read_struct_or_none(_F64_LE)
-        return None if found is None else cast("float", found[0])
-
-    def get_f64_ne(self) -> float:
-        """Take a 64-bit native order float; raises NotEnoughBytes if it is not all there."""
-        return cast("float", self._read_struct(_F64_NE)[0])
-
-    def try_get_f64_ne(self) -> float | None:
-        """Like `get_f64_ne`, but None if it is not all there."""
-        found = self._read_struct_or_none(_F64_NE)
-        return None if found is None else cast("float", found[0])
-
-
-_Number = TypeVar("_Number", int, float)
-
-
-def _real(value: float) -> float:
-    return ldexp(value, 0)  # float() would take text for a number, too
-
-
-def _packed(
-    pack: Callable[[_Number], bytes],
-    as_number: Callable[[_Number], _Number],
-    value: _Number,
-    what: str,
-) -> bytes:
+from typing import Final, Literal, SupportsIndex
+
+from .._errors import VarintTooLong
+from ._flat import count_of, positive_count_of
+
+Order = Literal["big", "little"]
+
+NATIVE: Final[Order] = sys.byteorder
+
+U8: Final = struct.Struct("=B")
+I8: Final = struct.Struct("=b")
+U16_BE: Final = struct.Struct(">H")
+U16_LE: Final = struct.Struct("<H")
+U16_NE: Final = struct.Struct("=H")
+I16_BE: Final = struct.Struct(">h")
+I16_LE: Final = struct.Struct("<h")
+I16_NE: Final = struct.Struct("=h")
+U32_BE: Final = struct.Struct(">I")
+U32_LE: Final = struct.Struct("<I")
+U32_NE: Final = struct.Struct("=I")
+I32_BE: Final = struct.Struct(">i")
+I32_LE: Final = struct.Struct("<i")
+I32_NE: Final = struct.Struct("=i")
+U64_BE: Final = struct.Struct(">Q")
+U64_LE: Final = struct.Struct("<Q")
+U64_NE: Final = struct.Struct("=Q")
+I64_BE: Final = struct.Struct(">q")
+I64_LE: Final = struct.Struct("<q")
+I64_NE: Final = struct.Struct("=q")
+F16_BE: Final = struct.Struct(">e")
+F16_LE: Final = struct.Struct("<e")
+F16_NE: Final = struct.Struct("=e")
+F32_BE: Final = struct.Struct(">f")
+F32_LE: Final = struct.Struct("<f")
+F32_NE: Final = struct.Struct("=f")
+F64_BE: Final = struct.Struct(">d")
+F64_LE: Final = struct.Struct("<d")
+F64_NE: Final = struct.Struct("=d")
+
+WIDTH_MAX: Final = 16
+"""The most bytes of a number whose width is an argument: as many as the widest with a name."""
+
+
+def width_of(nbytes: SupportsIndex) -> int:
+    """Return how many bytes a number shall have, or raise ValueError."""
+    width = count_of(nbytes, "nbytes")
+    if width > WIDTH_MAX:
+        raise ValueError(f"a number has at most {WIDTH_MAX} bytes, not {width}")
+    return width
+
+
+# Fixed widths
+
+
+def packed_int(layout: struct.Struct, value: int, what: str) -> bytes:
+    """Return an integer's bytes; `what` is the format's name, for the error."""
     try:
-        return pack(as_number(value))
-    except (struct.error, OverflowError):  # which do not name the value
-        raise OverflowError(f"{value} does not fit {what}") from None
+        return layout.pack(value)
+    except struct.error:  # which does not name the value, and is no TypeError where it ought to be
+        raise _misfit(index(value), what) from None
 
 
-class PutNumbers(abc.ABC):
-    """Appending numbers to a byte sequence.
+def packed_float(layout: struct.Struct, value: float, what: str) -> bytes:
+    """Return a float's bytes."""
+    try:
+        return layout.pack(value)
+    except (struct.error, OverflowError):
+        raise _misfit(ldexp(value, 0), what) from None  # float() would take text for a number, too
 
-    Every method raises `BufferFull` if there is no room for the number, OverflowError if the
-    number does not fit its format and TypeError if it is none; each time nothing was put.
-    """
 
-    __slots__ = ()
+def int_bytes(value: int, width: int, order: Order, what: str, *, signed: bool) -> bytes:
+    """Return the bytes of an integer of any width."""
+    try:
+        return index(value).to_bytes(width, order, signed=signed)
+    except OverflowError:
+        raise _misfit(value, what) from None
 
-    @abc.abstractmethod
-    def put_slice(self, data: bytes) -> None: ...
 
-    def put_u8(self, value: int) -> None:
-        """Append `value` as an unsigned 8-bit integer."""
-        what = "an unsigned 8-bit integer"
-        self.put_slice(_packed(_U8.pack, index, value, what))
+def _misfit(value: float, what: str) -> OverflowError:
+    return OverflowError(f"{value} does not fit {what}")
 
-    def put_i8(self, value: int) -> None:
-        """Append `value` as a signed 8-bit integer."""
-        what = "a signed 8-bit integer"
-        self.put_slice(_packed(_I8.pack, index, value, what))
 
-    def put_u16_be(self, value: int) -> None:
-        """Append `value` as an unsigned 16-bit big-endian integer."""
-        what = "an unsigned 16-bit big-endian integer"
-        self.put_slice(_packed(_U16_BE.pack, index, value, what))
+# Variable widths
 
-    def put_u16_le(self, value: int) -> None:
-        """Append `value` as an unsigned 16-bit little-endian integer."""
-        what = "an unsigned 16-bit little-endian integer"
-        self.put_slice(_packed(_U16_LE.pack, index, value, what))
+Read = Callable[[bytes, int], "tuple[int, int] | None"]
+"""Takes bytes and the most bits that a value may have; returns the value and how many bytes it
+had, or None if more must come."""
 
-    def put_u16_ne(self, value: int) -> None:
-        """Append `value` as an unsigned 16-bit native order integer."""
-        what = "an unsigned 16-bit native order integer"
-        self.put_slice(_packed(_U16_NE.pack, index, value, what))
 
-    def put_i16_be(self, value: int) -> None:
-        """Append `value` as a signed 16-bit big-endian integer."""
-        what = "a signed 16-bit big-endian integer"
-        self.put_slice(_packed(_I16_BE.pack, index, value, what))
+def varint_nbytes_max(max_bits: SupportsIndex) -> int:
+    """Return how many bytes a number of `max_bits` bits has, at the most."""
+    return -(-positive_count_of(max_bits, "max_bits") // 7)
 
-    def put_i16_le(self, value: int) -> None:
-        """Append `value` as a signed 16-bit little-endian integer."""
-        what = "a signed 16-bit little-endian integer"
-        self.put_slice(_packed(_I16_LE.pack, index, value, what))
 
-    def put_i16_ne(self, value: int) -> None:
-        """Append `value` as a signed 16-bit native order integer."""
-        what = "a signed 16-bit native order integer"
-        self.put_slice(_packed(_I16_NE.pack, index, value, what))
+def read_uleb128(data: bytes, max_bits: int) -> tuple[int, int] | None:
+    """Read an unsigned number."""
+    if data and data[0] < 0x80 and max_bits >= 7:  # the common case
+        return data[0], 1
+    value = shift = 0
+    for nbytes, byte in enumerate(data, 1):
+        value |= (byte & 0x7F) << shift
+        if value >> max_bits:
+            break
+        if byte < 0x80:
+            return value, nbytes
+        shift += 7
+        if shift >= max_bits:
+            break
+    else:
+        return None
+    raise VarintTooLong(max_bits)
 
-    def put_u32_be(self, value: int) -> None:
-        """Append `value` as an unsigned 32-bit big-endian integer."""
-        what = "an unsigned 32-bit big-endian integer"
-        self.put_slice(_packed(_U32_BE.pack, index, value, what))
 
-    def put_u32_le(self, value: int) -> None:
-        """Append `value` as an unsigned 32-bit little-endian integer."""
-        what = "an unsigned 32-bit little-endian integer"
-        self.put_slice(_packed(_U32_LE.pack, index, value, what))
+def read_sleb128(data: bytes, max_bits: int) -> tuple[int, int] | None:
+    """Read a signed number in two's complement."""
+    most = varint_nbytes_max(max_bits)
+    value = shift = 0
+    for nbytes, byte in enumerate(data, 1):
+        value |= (byte & 0x7F) << shift
+        shift += 7
+        if byte < 0x80:
+            if byte & 0x40:
+                value -= 1 << shift
+            if -1 << (max_bits - 1) <= value < 1 << (max_bits - 1):
+                return value, nbytes
+            break
+        if nbytes == most:
+            break
+    else:
+        return None
+    raise VarintTooLong(max_bits)
 
-    def put_u32_ne(self, value: int) -> None:
-        """Append `value` as an unsigned 32-bit native order integer."""
-        what = "an unsigned 32-bit native order integer"
-        self.put_slice(_packed(_U32_NE.pack, index, value, what))
 
-    def put_i32_be(self, value: int) -> None:
-        """Append `value` as a signed 32-bit big-endian integer."""
-        what = "a signed 32-bit big-endian integer"
-        self.put_slice(_packed(_I32_BE.pack, index, value, what))
+def read_zigzag(data: bytes, max_bits: int) -> tuple[int, int] | None:
+    """Read a signed number in zigzag."""
+    found = read_uleb128(data, max_bits)
+    if found is None:
+        return None
+    value, nbytes = found
+    return (value >> 1) ^ -(value & 1), nbytes
 
-    def put_i32_le(self, value: int) -> None:
-        """Append `value` as a signed 32-bit little-endian integer."""
-        what = "a signed 32-bit little-endian integer"
-        self.put_slice(_packed(_I32_LE.pack, index, value, what))
 
-    def put_i32_ne(self, value: int) -> None:
-        """Append `value` as a signed 32-bit native order integer."""
-        what = "a signed 32-bit native order integer"
-        self.put_slice(_packed(_I32_NE.pack, index, value, what))
+def uleb128(value: int, max_bits: SupportsIndex) -> bytes:
+    """Return the bytes of an unsigned number."""
+    left = index(value)
+    if 0 <= left < 0x80 and index(max_bits) >= 7:  # the common case
+        return bytes((left,))
+    if left < 0 or left.bit_length() > positive_count_of(max_bits, "max_bits"):
+        raise _misfit(left, f"an unsigned LEB128 number of {index(max_bits)} bits")
+    data = bytearray()
+    while left >= 0x80:
+        data.append(left & 0x7F | 0x80)
+        left >>= 7
+    data.append(left)
+    return bytes(data)
 
-    def put_u64_be(self, value: int) -> None:
-        """Append `value` as an unsigned 64-bit big-endian integer."""
-        what = "an unsigned 64-bit big-endian integer"
-        self.put_slice(_packed(_U64_BE.pack, index, value, what))
 
-    def put_u64_le(self, value: int) -> None:
-        """Append `value` as an unsigned 64-bit little-endian integer."""
-        what = "an unsigned 64-bit little-endian integer"
-        self.put_slice(_packed(_U64_LE.pack, index, value, what))
+def sleb128(value: int, max_bits: SupportsIndex) -> bytes:
+    """Return the bytes of a signed number in two's complement."""
+    left = _signed(value, max_bits, "a signed LEB128 number")
+    data = bytearray()
+    while not -0x40 <= left < 0x40:
+        data.append(left & 0x7F | 0x80)
+        left >>= 7
+    data.append(left & 0x7F)
+    return bytes(data)
 
-    def put_u64_ne(self, value: int) -> None:
-        """Append `value` as an unsigned 64-bit native order integer."""
-        what = "an unsigned 64-bit native order integer"
-        self.put_slice(_packed(_U64_NE.pack, index, value, what))
 
-    def put_i64_be(self, value: int) -> None:
-        """Append `value` as a signed 64-bit big-endian integer."""
-        what = "a signed 64-bit big-endian integer"
-        self.put_slice(_packed(_I64_BE.pack, index, value, what))
+def zigzag(value: int, max_bits: SupportsIndex) -> bytes:
+    """Return the bytes of a signed number in zigzag."""
+    number = _signed(value, max_bits, "a zigzag number")
+    return uleb128(number << 1 if number >= 0 else ~(number << 1), max_bits)
 
-    def put_i64_le(self, value: int) -> None:
-        """Append `value` as a signed 64-bit little-endian integer."""
-        what = "a signed 64-bit little-endian integer"
-        self.put_slice(_packed(_I64_LE.pack, index, value, what))
 
-    def put_i64_ne(self, value: int) -> None:
-        """Append `value` as a signed 64-bit native order integer."""
-        what = "a signed 64-bit native order integer"
-        self.put_slice(_packed(_I64_NE.pack, index, value, what))
-
-    def put_u128_be(self, value: int) -> None:
-        """Append `value` as an unsigned 128-bit big-endian integer."""
-        what = "an unsigned 128-bit big-endian integer"
-        self.put_slice(_packed(lambda number: number.to_bytes(16, "big", signed=False), index, value, what))
-
-    def put_u128_le(self, value: int) -> None:
-        """Append `value` as an unsigned 128-bit little-endian integer."""
-        what = "an unsigned 128-bit little-endian integer"
-        self.put_slice(_packed(lambda number: number.to_bytes(16, "little", signed=False), index, value, what))
-
-    def put_u128_ne(self, value: int) -> None:
-        """Append `value` as an unsigned 128-bit native order integer."""
-        what = "an unsigned 128-bit native order integer"
-        self.put_slice(_packed(lambda number: number.to_bytes(16, sys.byteorder, signed=False), index, value, what))
-
-    def put_i128_be(self, value: int) -> None:
-        """Append `value` as a signed 128-bit big-endian integer."""
-        what = "a signed 128-bit big-endian integer"
-        self.put_slice(_packed(lambda number: number.to_bytes(16, "big", signed=True), index, value, what))
-
-    def put_i128_le(self, value: int) -> None:
-        """Append `value` as a signed 128-bit little-endian integer."""
-        what = "a signed 128-bit little-endian integer"
-        self.put_slice(_packed(lambda number: number.to_bytes(16, "little", signed=True), index, value, what))
-
-    def put_i128_ne(self, value: int) -> None:
-        """Append `value` as a signed 128-bit native order integer."""
-        what = "a signed 128-bit native order integer"
-        self.put_slice(_packed(lambda number: number.to_bytes(16, sys.byteorder, signed=True), index, value, what))
-
-    def put_f32_be(self, value: float) -> None:
-        """Append `value` as a 32-bit big-endian float."""
-        what = "a 32-bit big-endian float"
-        self.put_slice(_packed(_F32_BE.pack, _real, value, what))
-
-    def put_f32_le(self, value: float) -> None:
-        """Append `value` as a 32-bit little-endian float."""
-        what = "a 32-bit little-endian float"
-        self.put_slice(_packed(_F32_LE.pack, _real, value, what))
-
-    def put_f32_ne(self, value: float) -> None:
-        """Append `value` as a 32-bit native order float."""
-        what = "a 32-bit native order float"
-        self.put_slice(_packed(_F32_NE.pack, _real, value, what))
-
-    def put_f64_be(self, value: float) -> None:
-        """Append `value` as a 64-bit big-endian float."""
-        what = "a 64-bit big-endian float"
-        self.put_slice(_packed(_F64_BE.pack, _real, value, what))
-
-    def put_f64_le(self, value: float) -> None:
-        """Append `value` as a 64-bit little-endian float."""
-        what = "a 64-bit little-endian float"
-        self.put_slice(_packed(_F64_LE.pack, _real, value, what))
-
-    def put_f64_ne(self, value: float) -> None:
-        """Append `value` as a 64-bit native order float."""
-        what = "a 64-bit native order float"
-        self.put_slice(_packed(_F64_NE.pack, _real, value, what))
+def _signed(value: int, max_bits: SupportsIndex, what: str) -> int:
+    number = index(value)
+    bits = positive_count_of(max_bits, "max_bits")
+    if not -1 << (bits - 1) <= number < 1 << (bits - 1):
+        raise _misfit(number, f"{what} of {bits} bits")
+    return number

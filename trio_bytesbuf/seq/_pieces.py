@@ -87,6 +87,17 @@ def equal(left: Pieces, right: Pieces) -> bool:
     )
 
 
+def compare(left: Pieces, right: Pieces, nbytes: int) -> int:
+    """Return -1, 0 or 1 as the first `nbytes` bytes of `left` come before, are or come behind."""
+    mine = windows(parts(left, 0, 0, nbytes), FIRST_WINDOW_NBYTES)
+    others = windows(parts(right, 0, 0, nbytes), FIRST_WINDOW_NBYTES)
+    for one, other in zip(mine, others, strict=True):  # as long as each other, by Law 3
+        one_copy, other_copy = bytes(one), bytes(other)
+        if one_copy != other_copy:
+            return -1 if one_copy < other_copy else 1
+    return 0
+
+
 def hits(run: Iterable[memoryview], sub: bytes) -> Iterator[int]:
     """Yield the offsets at which `sub`, which is not empty, is in `run`; none overlap."""
     at = 0

@@ -51,16 +51,40 @@ def own_memoryview(exporter: Buffer, /) -> memoryview:
     try:
         window = own_memoryview(exporter.obj)
         if window.nbytes != exporter.nbytes:
-            start = _address(exporter) - _address(window)
+            start = address_of(exporter) - address_of(window)
             window = window[start : start + exporter.nbytes]
     except (TypeError, BufferError):  # an exporter that cannot be asked again, or read-only
         return flat(PickleBuffer(exporter))
     return window.toreadonly() if exporter.readonly else window
 
 
-def _address(view: memoryview) -> int:
-    """Return where in memory `view` begins; it is writable and not empty."""
-    return ctypes.addressof(ctypes.c_char.from_buffer(view))
+def address_of(view: memoryview, /) -> int:
+    """Return where in memory `view` begins."""
+    if not view.readonly and view.nbytes:
+        return ctypes.addressof(ctypes.c_char.from_buffer(view))
+    buffer = _PyBuffer()
+    ctypes.pythonapi.PyObject_GetBuffer(ctypes.py_object(view), ctypes.byref(buffer), 0)
+    address: int = buffer.buf or 0
+    ctypes.pythonapi.PyBuffer_Release(ctypes.byref(buffer))
+    return address
+
+
+class _PyBuffer(ctypes.Structure):
+    """What C code gets of an exporter: `Py_buffer` of CPython's headers."""
+
+    _fields_ = (
+        ("buf", ctypes.c_void_p),
+        ("obj", ctypes.c_void_p),
+        ("len", ctypes.c_ssize_t),
+        ("itemsize", ctypes.c_ssize_t),
+        ("readonly", ctypes.c_int),
+        ("ndim", ctypes.c_int),
+        ("format", ctypes.c_char_p),
+        ("shape", ctypes.c_void_p),
+        ("strides", ctypes.c_void_p),
+        ("suboffsets", ctypes.c_void_p),
+        ("internal", ctypes.c_void_p),
+    )
 
 
 def _references_to_managed_buffer(window: memoryview, /) -> int:

@@ -1,33 +1,39 @@
-"""`BytesReader`, the cursor: reads a view from front to back, and is a binary file object.
+"""`BytesReader`, the cursor: a `Buf` that reads a view, and a binary file object.
 
 Law 1. The view never changes; only the reader's place in it does.
-Law 2. `_piece` and `_offset` name the next byte; `_offset` is below that piece's length, or
-       `_piece` is behind the last. `_position` is the same place counted from the front.
-       Reading goes on from there, so the pieces before cost nothing, however many there are.
-Law 3. A call that is refused has not moved.
+Law 2. `_chunk` is the piece at `_index`, or an empty memoryview behind the last, and `_offset` is
+       where the next byte is in it. What gets numbers moves `_offset` and looks at nothing else,
+       so it can be the length of `_chunk`: `_settle` goes to the next piece then.
+Law 3. `_before` is what the pieces before have; with `_offset` it is the place counted from the
+       front. The pieces before cost nothing, however many there are.
+Law 4. A call that is refused has not moved.
 """
 
 from __future__ import annotations
 
-import io
 import operator
 import os
 import struct
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, SupportsIndex
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final, SupportsIndex
 
-from .._errors import NotEnoughBytes
-from ._flat import count_of, flat
-from ._numbers import GetNumbers
-from ._pieces import FIRST_WINDOW_NBYTES, hits, parts, place
+from ._buf import Buf
+from ._file import BinaryFile
+from ._flat import count_of
+from ._numbers_fast import FastNumbers
+from ._pieces import parts, place
 from ._view import BytesView, make_view, part_of
 
 if TYPE_CHECKING:
+    from ._block import BlockRef
     from ._flat import Buffer
     from ._pieces import Pieces
 
+_NOTHING: Final = memoryview(b"")
 
-class BytesReader(GetNumbers, io.BufferedIOBase):
+
+class BytesReader(FastNumbers, Buf, BinaryFile):
     """Reads the bytes of a view one after the other: takes views, numbers, structs, lines.
 
     Two manners of asking meet here. `take`, `get_u16_be` and the like give exactly what was asked
@@ -46,47 +52,94 @@ class BytesReader(GetNumbers, io.BufferedIOBase):
       >>> reader.take(reader.get_u16_be()) == b"hello", len(reader)
       (True, 1)
 
-    Idea: the consuming half of bytesbuf's `BytesView`, which is a type of its own here.
+    Idea: the consuming half of bytesbuf's `BytesView`, which is a type of its own here, and
+    `Buf` for `Bytes` in the crate bytes.
     """
+
+    __slots__ = ("_before", "_chunk", "_index", "_nbytes", "_offset", "_pieces", "_refs")
 
     def __init__(self, view: BytesView | Buffer) -> None:
         view = view if isinstance(view, BytesView) else BytesView(view)
-        self._pieces: Pieces = view._pieces
+        pieces = view._pieces
+        self._pieces: Pieces = pieces
+        self._refs: tuple[BlockRef | None, ...] | None = view._refs
         self._nbytes = view._nbytes
-        self._refs = view._refs
-        self._piece = self._offset = self._position = 0
+        self._index = self._offset = self._before = 0
+        self._chunk = pieces[0] if pieces else _NOTHING
 
-    def __len__(self) -> int:
-        """Return how many bytes are left."""
-        self._refuse_if_closed()
-        return self._nbytes - self._position
+    def remaining(self) -> int:
+        """Return how many bytes are left; `len` says the same."""
+        return self._nbytes - self._before - self._offset or self._nothing_left()
 
-    def __bool__(self) -> bool:
-        return self._position < self._nbytes or len(self) > 0
-
-    def _refuse_if_closed(self) -> None:
+    def _nothing_left(self) -> int:
         if self.closed:
             raise ValueError("I/O operation on a closed reader")
+        return 0
 
     def __repr__(self) -> str:
-        return f"<BytesReader at {self._position} of {self._nbytes} bytes>"
+        return f"<BytesReader at {self._before + self._offset} of {self._nbytes} bytes>"
+
+    @property
+    def _buf(self) -> Buf:
+        self.remaining()
+        return self
+
+    # Moving
 
     def _move(self, nbytes: int) -> None:
         """Go `nbytes` bytes on; they are known to be there."""
-        self._position += nbytes
-        self._piece, self._offset = place(self._pieces, self._offset + nbytes, self._piece)
+        behind = self._offset + nbytes
+        if behind < self._chunk.nbytes:
+            self._offset = behind
+            return
+        pieces = self._pieces
+        self._index, self._offset = index, offset = place(pieces, behind, self._index)
+        self._before += behind - offset
+        self._chunk = pieces[index] if index < len(pieces) else _NOTHING
+
+    def _settle(self) -> None:
+        """Leave a piece that is all read (Law 2)."""
+        if self._offset == self._chunk.nbytes:
+            self._move(0)
+
+    def advance(self, nbytes: SupportsIndex) -> None:
+        """Move `nbytes` bytes on.
+
+        Raises:
+          NotEnoughBytes: there are fewer; the reader has not moved.
+          TypeError, ValueError: `nbytes` is no integer, or negative.
+        """
+        self._move(self._wanted(nbytes))
+
+    # Showing
+
+    def chunk(self) -> memoryview:
+        """Return what is left of the current piece, or an empty memoryview at the end."""
+        self._settle()
+        return self._chunk[self._offset :] if self.remaining() else memoryview(b"")
+
+    def chunk_meta(self) -> object:
+        """Return what the memory's provider says of the current piece, or None."""
+        return self.peek_view(1).first_piece_meta if self.remaining() else None
+
+    def chunks_vectored(self, max_chunks: SupportsIndex | None = None) -> tuple[memoryview, ...]:
+        """Return everything that is left as memoryviews, or the first `max_chunks` of them."""
+        count = None if max_chunks is None else count_of(max_chunks, "max_chunks")
+        return tuple(islice(self._next(self.remaining()), count))
+
+    def consume_all_slices(self, visit: Callable[[memoryview], object]) -> None:
+        """Call `visit` with each piece that is left, as a memoryview, and move to the end.
+
+        If `visit` raises, the reader stands behind the pieces that were visited before.
+        """
+        while self.remaining():
+            piece = self.chunk()
+            visit(piece[:])
+            self._move(piece.nbytes)
 
     def _next(self, nbytes: int) -> Iterator[memoryview]:
         """Yield the next `nbytes` bytes, piece by piece; they are known to be there."""
-        return parts(self._pieces, self._piece, self._offset, nbytes)
-
-    def _wanted(self, nbytes: SupportsIndex) -> int:
-        wanted = count_of(nbytes, "nbytes")
-        if not wanted or wanted > self._nbytes - self._position:
-            available = len(self)
-            if wanted > available:
-                raise NotEnoughBytes(requested=wanted, available=available)
-        return wanted
+        return parts(self._pieces, self._index, self._offset, nbytes)
 
     # Taking
 
@@ -103,14 +156,6 @@ class BytesReader(GetNumbers, io.BufferedIOBase):
         self._move(view._nbytes)
         return view
 
-    def try_take(self, nbytes: SupportsIndex) -> BytesView | None:
-        """Like `take`, but None when there are fewer bytes."""
-        return self.take(nbytes) if count_of(nbytes, "nbytes") <= len(self) else None
-
-    def take_rest(self) -> BytesView:
-        """Return a view of everything that is left and move to the end."""
-        return self.take(len(self))
-
     def peek_view(self, nbytes: SupportsIndex) -> BytesView:
         """Return a view of the next `nbytes` bytes without moving.
 
@@ -123,67 +168,14 @@ class BytesReader(GetNumbers, io.BufferedIOBase):
         wanted = self._wanted(nbytes)
         if not wanted:
             return make_view((), 0)
-        piece, offset = self._pieces[self._piece], self._offset
-        if wanted <= piece.nbytes - offset:
+        self._settle()
+        offset = self._offset
+        if offset + wanted <= self._chunk.nbytes:
             refs = self._refs
             if refs is not None:
-                refs = refs[self._piece : self._piece + 1] if refs[self._piece] else None
-            return make_view((piece[offset : offset + wanted],), wanted, refs)
-        return part_of(self._pieces, self._refs, self._piece, offset, wanted)
-
-    def try_peek_view(self, nbytes: SupportsIndex) -> BytesView | None:
-        """Like `peek_view`, but None when there are fewer bytes."""
-        return self.peek_view(nbytes) if count_of(nbytes, "nbytes") <= len(self) else None
-
-    def advance(self, nbytes: SupportsIndex) -> None:
-        """Move `nbytes` bytes on.
-
-        Raises:
-          NotEnoughBytes: there are fewer; the reader has not moved.
-          TypeError, ValueError: `nbytes` is no integer, or negative.
-        """
-        self._move(self._wanted(nbytes))
-
-    def try_advance(self, nbytes: SupportsIndex) -> bool:
-        """Like `advance`, but False when there are fewer bytes."""
-        if count_of(nbytes, "nbytes") > len(self):
-            return False
-        self.advance(nbytes)
-        return True
-
-    def first_slice(self) -> memoryview:
-        """Return what is left of the current piece, or an empty memoryview at the end."""
-        if self._piece == len(self._pieces):
-            self._refuse_if_closed()
-            return memoryview(b"")
-        return self._pieces[self._piece][self._offset :]
-
-    def first_slice_meta(self) -> object:
-        """Return what the memory's provider says of the current piece, or None."""
-        return self.peek_view(1).first_piece_meta if self else None
-
-    def consume_all_slices(self, visit: Callable[[memoryview], object]) -> None:
-        """Call `visit` with each piece that is left, as a memoryview, and move to the end.
-
-        If `visit` raises, the reader stands behind the pieces that were visited before.
-        """
-        while self:
-            piece = self.first_slice()
-            visit(piece[:])
-            self._move(piece.nbytes)
-
-    def copy_to_slice(self, target: Buffer) -> None:
-        """Fill `target` with the next bytes and move behind them.
-
-        Raises:
-          NotEnoughBytes: there are fewer than `target` holds; nothing was copied.
-          TypeError: `target` is no buffer, is read-only, or has gaps.
-
-        Cost: one copy.
-        """
-        room = _writable(target)
-        self._wanted(room.nbytes)
-        self._copy(room)
+                refs = refs[self._index : self._index + 1] if refs[self._index] else None
+            return make_view((self._chunk[offset : offset + wanted],), wanted, refs)
+        return part_of(self._pieces, self._refs, self._index, offset, wanted)
 
     def _copy(self, room: memoryview) -> None:
         at = 0
@@ -192,107 +184,28 @@ class BytesReader(GetNumbers, io.BufferedIOBase):
             at += part.nbytes
         self._move(at)
 
-    def unpack(self, layout: struct.Struct | str) -> tuple[object, ...]:
-        """Take what a `struct.Struct`, or its format, describes and return its values.
+    def _take_struct(self, layout: struct.Struct, /) -> tuple[Any, ...]:
+        try:
+            values = layout.unpack_from(self._chunk, self._offset)
+        except struct.error:  # not all in this piece, or not there at all
+            return layout.unpack(self._take_bytes(layout.size))
+        self._offset += layout.size
+        return values
 
-        Raises:
-          NotEnoughBytes: it is not all there; nothing was taken.
-
-        Cost: no copy where it lies in one piece.
-        """
-        return self._read_struct(_layout_of(layout))
-
-    def try_unpack(self, layout: struct.Struct | str) -> tuple[object, ...] | None:
-        """Like `unpack`, but None when it is not all there."""
-        return self._read_struct_or_none(_layout_of(layout))
-
-    def _read_struct(self, layout: struct.Struct) -> tuple[object, ...]:
-        nbytes = layout.size
-        if nbytes > self._nbytes - self._position:
-            raise NotEnoughBytes(requested=nbytes, available=len(self))
-        if not nbytes:
-            return layout.unpack(b"")
-        piece, offset = self._pieces[self._piece], self._offset
-        if offset + nbytes < piece.nbytes:  # the common case: all in one piece, and more behind it
-            values = layout.unpack_from(piece, offset)
-            self._offset = offset + nbytes
-            self._position += nbytes
-            return values
-        return layout.unpack(self._read_bytes(nbytes))
-
-    def _read_struct_or_none(self, layout: struct.Struct) -> tuple[object, ...] | None:
-        if layout.size <= self._nbytes - self._position:
-            return self._read_struct(layout)
-        self._refuse_if_closed()
-        return None
-
-    def _read_bytes(self, nbytes: int) -> bytes:
+    def _take_bytes(self, nbytes: SupportsIndex, /) -> bytes:
         wanted = self._wanted(nbytes)
         data = b"".join(self._next(wanted))
         self._move(wanted)
         return data
 
-    def _read_bytes_or_none(self, nbytes: int) -> bytes | None:
-        return self._read_bytes(nbytes) if nbytes <= len(self) else None
+    def _peek_bytes(self, nbytes: SupportsIndex, /) -> bytes:
+        return b"".join(self._next(self._wanted(nbytes)))
 
-    # The manners of a binary file
-
-    def _file_count(self, size: SupportsIndex | None) -> int:
-        left = len(self)
-        if size is None:
-            return left
-        count = operator.index(size)
-        return left if count < 0 else min(count, left)
-
-    def readable(self) -> bool:
-        """Say that this file can be read."""
-        return True
+    # The manners of a binary file that can be moved about in
 
     def seekable(self) -> bool:
         """Say that this file can be moved about in."""
-        return True
-
-    def read(self, size: SupportsIndex | None = -1, /) -> bytes:
-        """Return a copy of at most `size` bytes, of all that is left if it is negative or None."""
-        return self._read_bytes(self._file_count(size))
-
-    def read1(self, size: SupportsIndex = -1, /) -> bytes:
-        """Return a copy of at most `size` bytes, and of the current piece only."""
-        count = self._file_count(size)
-        return self._read_bytes(min(count, self.first_slice().nbytes))
-
-    def peek(self, size: SupportsIndex = 0, /) -> bytes:  # noqa: ARG002  # files take it as a hint
-        """Return a copy of what is left of the current piece without moving; b"" at the end.
-
-        This is the file's method, for `pickle` and its kin, which may get less or more than
-        `size` from it; `peek_view` gives what was asked for.
-        """
-        self._file_count(0)
-        return self.first_slice()[: io.DEFAULT_BUFFER_SIZE].tobytes()
-
-    def readinto(self, target: Buffer, /) -> int:
-        """Copy into `target` and return how many bytes that were: 0 only at the end."""
-        room = _writable(target)
-        room = room[: self._file_count(room.nbytes)]
-        self._copy(room)
-        return room.nbytes
-
-    def readinto1(self, target: Buffer, /) -> int:
-        """Copy into `target` from the current piece only; else like `readinto`."""
-        return self.readinto(_writable(target)[: self.first_slice().nbytes])
-
-    def readline(self, size: SupportsIndex | None = -1, /) -> bytes:
-        """Return a copy of the bytes up to and with the next newline, at most `size`."""
-        count = self._file_count(size)
-        if not count:
-            return b""
-        piece, offset = self._pieces[self._piece], self._offset
-        near = piece[offset : offset + min(count, FIRST_WINDOW_NBYTES)].tobytes()
-        if end := near.find(b"\n") + 1:  # the common case: a short line, all in one piece
-            self._move(end)
-            return near[:end]
-        end = next(hits(self._next(count), b"\n"), -1)
-        return self._read_bytes(count if end < 0 else end + 1)
+        return self.readable()
 
     def seek(self, offset: SupportsIndex, whence: int = os.SEEK_SET, /) -> int:
         """Move to `offset`, counted from the front, from here or from the end; return the place.
@@ -300,46 +213,34 @@ class BytesReader(GetNumbers, io.BufferedIOBase):
         Raises:
           ValueError: the place is before the front, or `whence` is none of the three.
         """
-        self._refuse_if_closed()
-        bases = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._nbytes}
+        here = self.tell()
+        bases = {os.SEEK_SET: 0, os.SEEK_CUR: here, os.SEEK_END: self._nbytes}
         if whence not in bases:
             raise ValueError(f"whence must be 0, 1 or 2, not {whence}")
         position = bases[whence] + operator.index(offset)
         if position < 0:
             raise ValueError(f"cannot seek to {position}, before the front")
-        if position < self._position:
-            self._piece = self._offset = self._position = 0
-        self._move(min(position, self._nbytes) - self._position)
-        return self._position
+        if position < here:
+            self._index = self._offset = self._before = here = 0
+            self._chunk = self._pieces[0]
+        self._move(min(position, self._nbytes) - here)
+        return self.tell()
 
     def tell(self) -> int:
         """Return how many bytes are before the reader's place."""
-        self._refuse_if_closed()
-        return self._position
+        return self._nbytes - self.remaining()
 
     def close(self) -> None:
         """Drop the memory; every later call raises ValueError, as with any closed file."""
         if not self.closed:
-            self._pieces, self._refs = (), None
-            self._nbytes = self._piece = self._offset = self._position = 0
+            self._pieces, self._refs, self._chunk = (), None, _NOTHING
+            self._nbytes = self._index = self._offset = self._before = 0
         super().close()
-
-
-def _layout_of(layout: struct.Struct | str) -> struct.Struct:
-    return layout if isinstance(layout, struct.Struct) else struct.Struct(layout)
-
-
-def _writable(target: Buffer) -> memoryview:
-    room = flat(target)
-    if room.readonly:
-        raise TypeError(f"cannot read into this {type(target).__name__}: it is read-only")
-    return room
 
 
 def check_reader(reader: BytesReader) -> None:
     """Raise AssertionError if a law of this file is broken."""
-    before = sum(piece.nbytes for piece in reader._pieces[: reader._piece])
-    assert reader._position == before + reader._offset, "Law 2"
-    assert reader._piece == len(reader._pieces) or (
-        reader._offset < reader._pieces[reader._piece].nbytes
-    ), "Law 2"
+    pieces, index = reader._pieces, reader._index
+    assert reader._before == sum(piece.nbytes for piece in pieces[:index]), "Law 3"
+    assert reader._chunk is (pieces[index] if index < len(pieces) else _NOTHING), "Law 2"
+    assert 0 <= reader._offset <= reader._chunk.nbytes, "Law 2"

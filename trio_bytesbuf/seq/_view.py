@@ -19,26 +19,28 @@ from __future__ import annotations
 import contextlib
 import itertools
 import operator
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, NoReturn, Self, SupportsIndex, TypeAlias, overload
+from typing import TYPE_CHECKING, Final, NoReturn, Self, SupportsIndex, overload
 
 import attrs
 
 from .._errors import NotEnoughBytes, Released
 from . import _pieces
 from ._block import BlockRef
+from ._cuts import Cuts
 from ._exports import as_exported, pickle_buffers_of
 from ._flat import count_of, flat
 from ._guard import MemoryGuard
+from ._proof import address_of
+from ._queries import bytes_of, flat_of
 from ._source import own_blocks
+from ._unique import is_unique
 
 if TYPE_CHECKING:
     from ._flat import Buffer
     from ._pieces import Pieces
     from ._source import BlockSource
-
-    Sub: TypeAlias = Buffer | int
 
 _new_object = object.__new__
 
@@ -53,7 +55,7 @@ WRITABLE_BUFFER: Final = 1
 
 
 @attrs.define(eq=False, init=False, repr=False)
-class BytesView:
+class BytesView(Cuts):
     """An immutable sequence of bytes that shares memory with others instead of copying it.
 
     Behaves like a read-only `bytes`: `len`, indexing, slicing, `in`, iteration, `==`, `hash`,
@@ -78,10 +80,6 @@ class BytesView:
     `release()`, or `with`, drops what the view refers to; using it afterwards raises `Released`.
     Idea: bytesbuf's `BytesView`; its cursor is a type of its own here, `BytesReader`.
     """
-
-    _pieces: Pieces
-    _nbytes: int
-    _refs: tuple[BlockRef | None, ...] | None
 
     def __init__(self, data: Buffer = b"") -> None:
         if type(data) is BytesView:
@@ -134,7 +132,7 @@ class BytesView:
         Cost: one copy.
         """
         if memory is None:
-            return cls(_bytes_of(data))
+            return cls(bytes_of(data))
         source = flat_of(data)
         pieces, refs = [], []
         at = 0
@@ -144,7 +142,7 @@ class BytesView:
                 break
             block._memory[block._end : block._end + nbytes] = source[at : at + nbytes]
             block._end += nbytes
-            pieces.append(block._show(nbytes))
+            pieces.append(block._cut(nbytes).toreadonly())
             refs.append(block._ref)
             at += nbytes
         return make_view(tuple(pieces), at, said(refs))
@@ -327,151 +325,53 @@ class BytesView:
         except TypeError:
             return NotImplemented
 
-    # Comparing
+    # Whose memory it is
 
-    def __eq__(self, other: object) -> bool:
-        if isinstance(other, BytesView):
-            if self._nbytes != other._nbytes:
-                return False
-            return self._pieces is other._pieces or _pieces.equal(self._pieces, other._pieces)
-        if isinstance(other, (bytes, bytearray, memoryview)):
-            view = memoryview(other)
-            if view.nbytes != self._nbytes or view.ndim != 1 or view.format != "B":
-                return NotImplemented if isinstance(other, memoryview) else False
-            if not view.c_contiguous:
-                view = memoryview(view.tobytes())
-            return not self._nbytes or _pieces.equal(self._pieces, (view,))
-        return NotImplemented
+    def is_unique(self) -> bool:
+        """Say whether nobody else can see this memory, so that `BytesBuf.try_from_unique` takes it.
 
-    def __hash__(self) -> int:
-        if self._refs and any(ref and ref.may_change for ref in self._refs):
-            raise TypeError(
-                "unhashable: this view shows memory that may change; take compact() of it first"
-            )
-        return hash(self.to_bytes())
+        False where that cannot be proved: for `bytes`, for mappings, while a debugger looks on.
 
-    # Looking for things
+        Cost: some microseconds; more if pools keep many blocks.
+        """
+        return is_unique(self)
 
-    def __iter__(self) -> Iterator[int]:
-        return itertools.chain.from_iterable(self._pieces)
-
-    def __contains__(self, sub: object) -> bool:
-        return self.find(sub) >= 0  # type: ignore[arg-type]  # find refuses what is no buffer
-
-    def _bounds(self, start: int | None, stop: int | None) -> tuple[int, int]:
-        """Return from where to where to look; the first is over the second if nowhere."""
-        first, last, _ = slice(start, stop).indices(self._nbytes)
-        if start is not None and operator.index(start) > self._nbytes:
-            first = self._nbytes + 1  # as in `bytes`: not even an empty one is behind the end
-        return first, last
-
-    def _run(self, start: int, stop: int) -> Iterator[memoryview]:
-        return _pieces.parts(self._pieces, *_pieces.place(self._pieces, start), stop - start)
-
-    def find(self, sub: Sub, start: int | None = None, stop: int | None = None) -> int:
-        """Return the lowest offset at which `sub` begins, or -1.
+    def slice_ref(self, part: Buffer) -> BytesView:
+        """Return the view of `part`, memory that a parser found in this view, by its address.
 
         Args:
-          sub: a buffer, a view, or one byte as an int.
-          start, stop: look only there; as in a slice.
-
-        Cost: proportional to the bytes looked at and the number of pieces; copies them, little to
-        begin with and never over 64 KiB at a time, or the length of `sub` if that is more.
-        """
-        first, last = self._bounds(start, stop)
-        return _pieces.find(self._pieces, _sub_of(sub), first, last)
-
-    def rfind(self, sub: Sub, start: int | None = None, stop: int | None = None) -> int:
-        """Return the highest offset at which `sub` begins, or -1; like `find` otherwise."""
-        first, last = self._bounds(start, stop)
-        return _pieces.rfind(self._pieces, _sub_of(sub), first, last)
-
-    def index(self, sub: Sub, start: int | None = None, stop: int | None = None) -> int:
-        """Like `find`, but raises ValueError where `find` says -1."""
-        at = self.find(sub, start, stop)
-        if at < 0:
-            raise ValueError("subsection not found")
-        return at
-
-    def count(self, sub: Sub, start: int | None = None, stop: int | None = None) -> int:
-        """Count the places where `sub` is, not overlapping; for an empty one as `bytes` does."""
-        sought = _sub_of(sub)
-        first, last = self._bounds(start, stop)
-        if not sought:
-            return max(0, last - first + 1)
-        return sum(1 for _ in _pieces.hits(self._run(first, last), sought))
-
-    def startswith(
-        self,
-        prefix: Buffer | tuple[Buffer, ...],
-        start: int | None = None,
-        stop: int | None = None,
-    ) -> bool:
-        """Say whether the view, or a slice of it, begins with `prefix`, or with one of several."""
-        first, last = self._bounds(start, stop)
-        for sought in map(BytesView, prefix if isinstance(prefix, tuple) else (prefix,)):
-            nbytes = len(sought)
-            if nbytes <= last - first and self[first : first + nbytes] == sought:
-                return True
-        return False
-
-    def endswith(
-        self,
-        suffix: Buffer | tuple[Buffer, ...],
-        start: int | None = None,
-        stop: int | None = None,
-    ) -> bool:
-        """Say whether the view, or a slice of it, ends with `suffix`, or with one of several."""
-        first, last = self._bounds(start, stop)
-        for sought in map(BytesView, suffix if isinstance(suffix, tuple) else (suffix,)):
-            nbytes = len(sought)
-            if nbytes <= last - first and self[last - nbytes : last] == sought:
-                return True
-        return False
-
-    def partition(self, sep: Buffer) -> tuple[BytesView, BytesView, BytesView]:
-        """Cut at the first `sep`: what is before it, itself, what is after it; copies nothing.
+          part: a view of one piece, or a buffer, that shows memory of this view.
 
         Raises:
-          ValueError: `sep` is empty.
+          ValueError: it shows other memory, or lies in several pieces.
+          TypeError: `part` exports no buffer, or its memory has gaps.
+
+        Cost: no copy; proportional to the number of pieces.
+
+        Example:
+          >>> view = BytesView(b"key=value")
+          >>> value = view.contiguous()[4:]
+          >>> view.slice_ref(value)
+          BytesView(b'value')
+
+        Idea: `Bytes::slice_ref` of the Rust crate bytes.
         """
-        nbytes = len(_separator_of(sep))
-        at = self.find(sep)
-        if at < 0:
-            return self[:], make_view((), 0), make_view((), 0)
-        return self[:at], self[at : at + nbytes], self[at + nbytes :]
+        if isinstance(part, BytesView) and len(part._pieces) > 1:
+            raise ValueError("this part lies in several pieces")
+        sought = flat_of(part)
+        if not sought.nbytes:
+            return make_view((), 0)
+        address = address_of(sought)
+        for index, piece in enumerate(self._pieces):
+            offset = address - address_of(piece)
+            if offset >= 0 and offset + sought.nbytes <= piece.nbytes:
+                return part_of(self._pieces, self._refs, index, offset, sought.nbytes)
+        raise ValueError(f"these {sought.nbytes} bytes do not lie in one piece of this view")
 
-    def split(self, sep: Buffer, maxsplit: int = -1) -> list[BytesView]:
-        """Cut at every `sep`, at most `maxsplit` times if that is not negative; copies nothing.
+    def _part(self, index: int, offset: int, nbytes: int) -> BytesView:
+        return part_of(self._pieces, self._refs, index, offset, nbytes)
 
-        Raises:
-          ValueError: `sep` is empty.
-
-        Cost: as `find`, and proportional to the number of parts.
-        """
-        sought = _separator_of(sep)
-        limit = operator.index(maxsplit)
-        hits = _pieces.hits(self._pieces, sought)
-        parts: list[BytesView] = []
-        start = index = offset = 0
-        for at in hits if limit < 0 else itertools.islice(hits, limit):
-            parts.append(part_of(self._pieces, self._refs, index, offset, at - start))
-            behind = at + len(sought)
-            index, offset = _pieces.place(self._pieces, offset + behind - start, index)
-            start = behind
-        parts.append(part_of(self._pieces, self._refs, index, offset, self._nbytes - start))
-        return parts
-
-    # Turning into something else
-
-    def hex(self, sep: str | bytes | None = None, bytes_per_sep: int = 1) -> str:
-        """Return the bytes as hexadecimal digits; as `bytes.hex`."""
-        data = self.to_bytes()
-        return data.hex() if sep is None else data.hex(sep, bytes_per_sep)
-
-    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
-        """Return the text that the bytes spell; as `bytes.decode`, across pieces too."""
-        return str(self.contiguous(), encoding, errors) if self._nbytes else ""
+    # As Python sees it
 
     def __repr__(self) -> str:
         try:
@@ -559,26 +459,6 @@ def _is_fixed(exporter: object) -> bool:
     while type(exporter) is memoryview:
         exporter = exporter.obj
     return type(exporter) is bytes
-
-
-def _sub_of(sub: Sub) -> bytes:
-    return bytes((sub,)) if isinstance(sub, int) else _bytes_of(sub)
-
-
-def flat_of(data: Buffer) -> memoryview:
-    """Like `flat`, but takes views on every version; one of several pieces is copied."""
-    return data.contiguous() if isinstance(data, BytesView) else flat(data)
-
-
-def _bytes_of(data: Buffer) -> bytes:
-    return data.to_bytes() if isinstance(data, BytesView) else bytes(flat(data))
-
-
-def _separator_of(sep: Buffer) -> bytes:
-    separator = _bytes_of(sep)
-    if not separator:
-        raise ValueError("empty separator")
-    return separator
 
 
 def check_view(view: BytesView) -> None:

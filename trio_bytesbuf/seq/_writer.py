@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING, Final
 
-from ._buf import BytesBuf
-from ._view import flat_of
+from ._builder import BytesBuf
+from ._queries import flat_of
 
 if TYPE_CHECKING:
     from ._flat import Buffer

@@ -9,7 +9,7 @@ from ..mem._pool import ShelvedMemory, check_pool
 from ..mem._shared import check_shared_pool
 from ..mem._tracking import check_tracking
 from ..seq import BytesBuf, BytesReader, BytesView
-from ..seq._buf import check_buf
+from ..seq._builder import check_buf
 from ..seq._reader import check_reader
 from ..seq._view import check_view
 

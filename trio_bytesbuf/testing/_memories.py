@@ -230,9 +230,9 @@ class PoisoningPool(GlobalPool):
 
     Example:
       >>> pool = PoisoningPool()
-      >>> bytes(pool.reserve(100_000).first_unfilled_slice()[:3])
+      >>> bytes(pool.reserve(100_000).chunk_mut()[:3])
       b'\x9d\x9d\x9d'
-      >>> bytes(pool.reserve(100_000).first_unfilled_slice()[:3])  # the same block again
+      >>> bytes(pool.reserve(100_000).chunk_mut()[:3])  # the same block again
       b':::'
 
     Idea: allocators that fill freed memory with a pattern, as CPython's debug hooks do.

@@ -28,7 +28,7 @@ from trio_bytesbuf import (
     default_memory,
 )
 from trio_bytesbuf.mem import Block, Memory, set_default_memory
-from trio_bytesbuf.seq._buf import COALESCED_NBYTES
+from trio_bytesbuf.seq._builder import COALESCED_NBYTES
 from trio_bytesbuf.testing import FixedBlockMemory, TransparentMemory, check_laws
 
 every_memory = pytest.mark.parametrize("make_memory", MEMORIES.values(), ids=MEMORIES)
@@ -134,7 +134,7 @@ def test_a_builder_is_filled_and_emptied_as_a_bytearray_is(
             split.put_repeated(0xEE, nbytes)
             room -= nbytes
         elif name == "window":
-            window = buf.first_unfilled_slice()
+            window = buf.chunk_mut()
             nbytes = min(argument, window.nbytes)
             window[:] = b"w" * window.nbytes
             buf.advance_mut(nbytes)
@@ -514,7 +514,7 @@ def test_a_block_counts_bytes_and_may_be_a_part_of_something() -> None:
     buf = BytesBuf.from_blocks([Block(numbers)])
     buf.put_u32_ne(7)
     assert numbers[0] == 7
-    buf.first_unfilled_slice()[:4] = (8).to_bytes(4, "little")
+    buf.chunk_mut()[:4] = (8).to_bytes(4, "little")
     buf.advance_mut(4)
     assert len(buf.consume_all()) == 8
 
@@ -602,23 +602,23 @@ def test_metas_say_where_bytes_will_be_written_and_where_they_lie() -> None:
     buf = BytesBuf.from_blocks(
         [Block(bytearray(2), meta="one"), Block(bytearray(2)), Block(bytearray(2), meta="three")]
     )
-    assert buf.first_unfilled_slice_meta() == "one"
+    assert buf.chunk_mut_meta() == "one"
     with buf.begin_vectored_write() as write:
         assert write.metas == ("one", None, "three")
         assert [piece.nbytes for piece in write.pieces] == [2, 2, 2]
     buf.put_slice(b"ab")
-    assert buf.first_unfilled_slice_meta() is None
+    assert buf.chunk_mut_meta() is None
     buf.put_slice(b"cd")
-    assert buf.first_unfilled_slice_meta() == "three"
+    assert buf.chunk_mut_meta() == "three"
     buf.put_slice(b"e")
     buf.put_view(BytesView(b"x"))
     buf.put_slice(b"f")
-    assert buf.first_unfilled_slice_meta() is None
+    assert buf.chunk_mut_meta() is None
     assert buf.peek().metas == ("one", None, "three", None, "three")
     assert buf.consume(1).metas == ("one",)
     assert buf.consume(2).metas == ("one", None)
     assert buf.consume_all().metas == (None, "three", None, "three")
-    assert BytesBuf().first_unfilled_slice_meta() is None
+    assert BytesBuf().chunk_mut_meta() is None
 
 
 # Windows
@@ -650,7 +650,7 @@ CLOSING: dict[str, Callable[[BytesBuf], object]] = {
     "clear": BytesBuf.clear,
     "split_off_remaining": lambda buf: buf.split_off_remaining(1),
     "try_split_off_remaining": lambda buf: buf.try_split_off_remaining(1),
-    "first_unfilled_slice": lambda buf: buf.first_unfilled_slice().nbytes,
+    "chunk_mut": lambda buf: buf.chunk_mut().nbytes,
     "begin_vectored_write": lambda buf: buf.begin_vectored_write(1),
     "try_begin_vectored_write": lambda buf: buf.try_begin_vectored_write(1),
 }
@@ -666,7 +666,7 @@ def test_nothing_counts_as_filled_while_somebody_can_still_write_it(
 ) -> None:
     """MemoryInUse and nothing changed; when the keeper lets go, the same call goes through."""
     buf = filled()
-    kept = keep(buf.first_unfilled_slice())
+    kept = keep(buf.chunk_mut())
     before = state(buf)
     with pytest.raises(
         MemoryInUse, match=r"lent for writing (is still alive|still uses it); drop it first"
@@ -681,7 +681,7 @@ def test_nothing_counts_as_filled_while_somebody_can_still_write_it(
 def test_a_window_is_closed_when_its_loan_ends(call: Callable[[BytesBuf], object]) -> None:
     """Whoever kept the window itself gets a ValueError instead of somebody's bytes."""
     buf = filled()
-    window = buf.first_unfilled_slice()
+    window = buf.chunk_mut()
     call(buf)
     with pytest.raises(ValueError, match="released"):
         window[0] = 1
@@ -690,8 +690,8 @@ def test_a_window_is_closed_when_its_loan_ends(call: Callable[[BytesBuf], object
 def test_a_window_is_written_and_counted_stretch_by_stretch() -> None:
     """It is the rest of the first block with room, and advance_mut goes no further."""
     buf = filled()
-    assert buf.first_unfilled_slice().nbytes == 3
-    window = buf.first_unfilled_slice()
+    assert buf.chunk_mut().nbytes == 3
+    window = buf.chunk_mut()
     window[:] = b"fgh"
     with pytest.raises(BufferFull) as caught:
         buf.advance_mut(4)
@@ -700,7 +700,7 @@ def test_a_window_is_written_and_counted_stretch_by_stretch() -> None:
     with pytest.raises(BufferFull) as caught:
         buf.advance_mut(1)
     assert (caught.value.requested, caught.value.available) == (1, 0)
-    assert buf.first_unfilled_slice().nbytes == 1
+    assert buf.chunk_mut().nbytes == 1
     buf.advance_mut(0)
     assert buf.consume_all() == b"abcdefg"
     assert buf.remaining_capacity == 1
@@ -708,18 +708,18 @@ def test_a_window_is_written_and_counted_stretch_by_stretch() -> None:
 
 def test_without_capacity_the_window_is_empty_and_writable() -> None:
     """Code that fills windows in a loop needs no special case."""
-    window = BytesBuf().first_unfilled_slice()
+    window = BytesBuf().chunk_mut()
     assert window.nbytes == 0
     assert not window.readonly
     buf = BytesBuf()
-    buf.first_unfilled_slice()
+    buf.chunk_mut()
     buf.advance_mut(0)
 
 
 def test_reading_and_reserving_leave_a_window_open() -> None:
     """Bytes before the window, and room behind it, are another matter."""
     buf = filled()
-    window = buf.first_unfilled_slice()
+    window = buf.chunk_mut()
     assert buf.peek() == b"abcde"
     assert buf.consume(2) == b"ab"
     buf.reserve(100)
@@ -733,7 +733,7 @@ def test_a_builder_cannot_be_filled_from_its_own_window() -> None:
     """Source and target would be the same memory."""
     buf = filled()
     with pytest.raises(MemoryInUse):
-        buf.put_slice(buf.first_unfilled_slice())
+        buf.put_slice(buf.chunk_mut())
     assert len(buf) == 5
 
 
@@ -939,7 +939,7 @@ def test_metas_and_owners_go_with_the_room() -> None:
 
 def address(buf: BytesBuf) -> int:
     """Return where the next byte would be written."""
-    return np.frombuffer(buf.first_unfilled_slice(), "u1").__array_interface__["data"][0]
+    return np.frombuffer(buf.chunk_mut(), "u1").__array_interface__["data"][0]
 
 
 def guard_of_a_write(buf: BytesBuf) -> object:
@@ -954,7 +954,7 @@ HOLDERS: dict[str, Callable[[BytesBuf], object]] = {
     "guard of a write": guard_of_a_write,
     "view": BytesBuf.peek,
     "split-off room": lambda buf: buf.split_off_remaining(1),
-    "kept slice": lambda buf: buf.first_unfilled_slice()[:1],
+    "kept slice": lambda buf: buf.chunk_mut()[:1],
 }
 
 
@@ -997,7 +997,7 @@ def test_a_guard_of_a_builder_changes_nothing_about_it() -> None:
     buf = filled()
     with buf.extend_lifetime():
         buf.put_slice(b"f")
-        buf.first_unfilled_slice()[:1] = b"g"
+        buf.chunk_mut()[:1] = b"g"
         buf.advance_mut(1)
         assert buf.consume_all() == b"abcdefg"
 
@@ -1021,7 +1021,7 @@ from trio_bytesbuf import BytesBuf
 from trio_bytesbuf.mem import Block
 
 for memory in (bytearray(8), memoryview(bytearray(8)), memoryview(bytearray(16))[4:12]):
-    for lend in (BytesBuf.first_unfilled_slice, BytesBuf.begin_vectored_write):
+    for lend in (BytesBuf.chunk_mut, BytesBuf.begin_vectored_write):
         for keep in (True, False):
             for _ in range(20):
                 buf = BytesBuf.from_blocks([Block(memory)])
@@ -1055,7 +1055,7 @@ def test_a_block_that_is_a_part_of_something_is_lent_and_no_more() -> None:
     for part in parts:
         buf = BytesBuf.from_blocks([Block(part)])
         assert buf.remaining_capacity == 4
-        window = buf.first_unfilled_slice()
+        window = buf.chunk_mut()
         assert window.nbytes == 4
         window[:] = b"abcd"
         kept = window[:1]

@@ -1,0 +1,350 @@
+"""What a builder holds, and how bytes are looked at, taken out and changed there.
+
+In the order of its bytes:
+
+    | pieces: full, or shown, or a view's | first block: filled part | rest of it | more blocks |
+    |<------------------------ len(buf) ------------------------->|<- remaining_capacity ->|
+
+Law 1. Only the first block can be partly filled. A block without room is turned into a piece.
+Law 2. `_nbytes` is the sum of the pieces and the first block's filled bytes, `_room` that of
+       the blocks' room; `check_contents` looks.
+Law 3. A byte that a view has shown is never written again. A piece that can be written through
+       has been shown by no view, and nobody but the builder refers to it: showing it makes it
+       read-only, `overwrite` writes to no other, and `truncate` gives back only what is filled
+       in the first block.
+Law 4. Bytes become filled only when nobody can write them any more. A window that was lent
+       (`chunk_mut`, `begin_vectored_write`) has a managed buffer of its own, so that
+       `open_slices` can tell; while a slice of it lives, filling is refused.
+Law 5. A call that is refused has changed nothing.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Final, Self, SupportsIndex
+
+import attrs
+
+from .._errors import MemoryInUse, NotEnoughBytes
+from ._block import Block, BlockRef, check_apart, check_block, owned_block
+from ._buf_mut import BufMut
+from ._flat import SoleOwner, count_of
+from ._guard import MemoryGuard
+from ._pieces import check_pieces
+from ._queries import flat_of
+from ._view import BytesView, make_view, said
+from ._window import take_back
+
+if TYPE_CHECKING:
+    from ._flat import Buffer
+
+_new_object = object.__new__
+
+
+@attrs.define(eq=False, init=False, repr=False)
+class Contents(SoleOwner, BufMut):
+    """The half of a builder that holds; see `BytesBuf`."""
+
+    _pieces: deque[memoryview]
+    _refs: deque[BlockRef | None]
+    _blocks: list[Block]  # the first one last, because it is the one that leaves
+    _nbytes: int
+    _room: int
+    _window: memoryview | None
+    _busy: str | None
+    _fresh: Sequence[Buffer]
+
+    def __init__(self) -> None:
+        self._hold([], 0)
+
+    def _hold(self, blocks: list[Block], room: int) -> None:
+        self._pieces = deque()
+        self._refs = deque()
+        self._nbytes = 0
+        self._window = self._busy = None
+        self._room = room
+        self._blocks = blocks
+
+    @classmethod
+    def _of(cls, blocks: Iterable[Block], room: int) -> Self:
+        buf: Self = _new_object(cls)
+        buf._hold(list(blocks)[::-1], room)
+        return buf
+
+    if not TYPE_CHECKING:  # a type checker would take this for permission to use any name
+
+        def __getattr__(self, name: str) -> object:
+            # Only reached for names that are missing: those of a builder from `fresh`, or a typo.
+            if name in _MADE_WHEN_WANTED:
+                blocks = [owned_block(memory) for memory in reversed(self._fresh)]
+                self._hold(blocks, self._room)
+                del self._fresh  # the last, so that an interrupt has this done again
+                return getattr(self, name)
+            raise AttributeError(f"'BytesBuf' object has no attribute {name!r}")
+
+    # How much it holds
+
+    def __len__(self) -> int:
+        return self._nbytes
+
+    @property
+    def remaining_capacity(self) -> int:
+        """How many bytes can be put before `reserve` is needed."""
+        return self._room
+
+    def remaining_mut(self) -> int:
+        """Return the `remaining_capacity`, under the name that every `BufMut` has for it."""
+        return self._room
+
+    @property
+    def capacity(self) -> int:
+        """How many bytes the builder holds, filled or not: `len` and `remaining_capacity`."""
+        return self._nbytes + self._room
+
+    # Filling
+
+    def _fill(self, nbytes: int) -> None:
+        """Count the next `nbytes` bytes as filled; they are written already."""
+        while nbytes:
+            block = self._blocks[-1]
+            step = min(nbytes, block._stop - block._end)
+            block._end += step
+            self._nbytes += step
+            self._room -= step
+            nbytes -= step
+            if block._end == block._stop:
+                self._seal()
+                self._blocks.pop()
+
+    def _seal(self) -> None:
+        """Turn what is filled of the first block into a piece."""
+        if self._blocks:
+            block = self._blocks[-1]
+            if block._start < block._end:
+                self._pieces.append(block._cut(block._end - block._start))
+                self._refs.append(block._ref)
+
+    # Looking at bytes and taking them out
+
+    def peek(self, max_nbytes: SupportsIndex | None = None) -> BytesView:
+        """Return a view of the filled bytes and leave them in the builder.
+
+        Args:
+          max_nbytes: at most so many of them, from the front; all if not given.
+
+        Raises:
+          TypeError, ValueError: `max_nbytes` is no integer, or negative.
+
+        Cost: proportional to the number of pieces shown; no copy.
+        """
+        limit = self._nbytes
+        if max_nbytes is not None:
+            limit = min(limit, count_of(max_nbytes, "max_nbytes"))
+        self._seal()
+        shown: list[memoryview] = []
+        left = limit
+        for index, piece in enumerate(self._pieces):
+            if not left:
+                break
+            if not piece.readonly:
+                self._pieces[index] = piece = piece.toreadonly()
+            if piece.nbytes > left:
+                piece = piece[:left]
+            shown.append(piece)
+            left -= piece.nbytes
+        refs = [ref for ref, _ in zip(self._refs, shown, strict=False)]
+        return make_view(tuple(shown), limit, said(refs))
+
+    def consume(self, nbytes: SupportsIndex) -> BytesView:
+        """Cut `nbytes` bytes off the front and return a view of them.
+
+        Raises:
+          NotEnoughBytes: there are fewer; nothing was consumed.
+          TypeError, ValueError: `nbytes` is no integer, or negative.
+
+        Cost: proportional to the number of pieces taken; no copy.
+        """
+        view = self.try_consume(nbytes)
+        if view is None:
+            raise NotEnoughBytes(requested=nbytes.__index__(), available=self._nbytes)
+        return view
+
+    def try_consume(self, nbytes: SupportsIndex) -> BytesView | None:
+        """Like `consume`, but None when there are fewer bytes."""
+        wanted = count_of(nbytes, "nbytes")
+        if wanted > self._nbytes:
+            return None
+        pieces, refs = self._cut_off(wanted)
+        shown = tuple(piece if piece.readonly else piece.toreadonly() for piece in pieces)
+        return make_view(shown, wanted, said(refs))
+
+    def _cut_off(self, nbytes: int) -> tuple[list[memoryview], list[BlockRef | None]]:
+        """Take the first `nbytes` bytes out, which are there; what is unseen stays writable."""
+        pieces: list[memoryview] = []
+        refs: list[BlockRef | None] = []
+        missing = nbytes
+        while missing:
+            if not self._pieces:  # the rest is in the first block, which goes on after it
+                block = self._blocks[-1]
+                pieces.append(block._cut(missing))
+                refs.append(block._ref)
+                break
+            piece = self._pieces[0]
+            if piece.nbytes <= missing:
+                pieces.append(self._pieces.popleft())
+                refs.append(self._refs.popleft())
+                missing -= piece.nbytes
+            else:
+                pieces.append(piece[:missing])
+                refs.append(self._refs[0])
+                self._pieces[0] = piece[missing:]
+                break
+        self._nbytes -= nbytes
+        return pieces, refs
+
+    def consume_all(self) -> BytesView:
+        """Take all filled bytes out and return a view of them.
+
+        Cost: proportional to the number of pieces; no copy.
+        """
+        return self.consume(self._nbytes)
+
+    def truncate(self, nbytes: SupportsIndex) -> None:
+        """Keep the first `nbytes` filled bytes and drop the others; no effect if there are fewer.
+
+        Dropped bytes become capacity again if they are in the block being filled and never shown.
+
+        Raises:
+          TypeError, ValueError: `nbytes` is no integer, or negative.
+          MemoryInUse: a slice of a window is still alive.
+        """
+        excess = self._nbytes - count_of(nbytes, "nbytes")
+        if excess <= 0:
+            return
+        self._close_window()
+        self._nbytes -= excess
+        if self._blocks:
+            block = self._blocks[-1]
+            unseen = min(excess, block._end - block._start)
+            block._end -= unseen
+            self._room += unseen
+            excess -= unseen
+        while excess:
+            piece = self._pieces.pop()
+            if piece.nbytes > excess:
+                self._pieces.append(piece[: piece.nbytes - excess])
+                break
+            self._refs.pop()
+            excess -= piece.nbytes
+
+    def clear(self) -> None:
+        """Drop all filled bytes; as `truncate(0)`."""
+        self.truncate(0)
+
+    # Changing bytes that no view has seen
+
+    def overwrite(self, offset: SupportsIndex, data: Buffer) -> None:
+        """Write `data` over filled bytes that no view has seen yet: a length before its body, say.
+
+        What `peek` shows counts as seen up to the end of the piece in which it ends, and
+        so does what `put_view` appended.
+
+        Args:
+          offset: where in the builder the first byte of `data` goes.
+
+        Raises:
+          NotEnoughBytes: the filled bytes end before the last byte of `data`.
+          MemoryInUse: a view may show one of them.
+          TypeError, ValueError: `data` exports no buffer or has gaps, or `offset` is no
+            integer, or negative.
+
+        Cost: one copy, and a look at each piece.
+
+        Example:
+          >>> buf = BytesBuf.with_capacity(100)
+          >>> buf.put_u16_be(0)
+          >>> buf.put_str("some text")
+          >>> buf.overwrite(0, (len(buf) - 2).to_bytes(2, "big"))
+          >>> buf.consume_all()
+          BytesView(b'\\x00\\tsome text')
+        """
+        source = flat_of(data)
+        start = count_of(offset, "offset")
+        if start + source.nbytes > self._nbytes:
+            raise NotEnoughBytes(requested=start + source.nbytes, available=self._nbytes)
+        targets: list[memoryview] = []
+        missing = source.nbytes
+        for piece in self._filled():
+            if not missing:
+                break
+            if start >= piece.nbytes:
+                start -= piece.nbytes
+                continue
+            if piece.readonly:
+                raise MemoryInUse("a view may show these bytes, so they cannot change any more")
+            targets.append(piece[start : start + missing])
+            missing -= targets[-1].nbytes
+            start = 0
+        at = 0
+        for target in targets:
+            target[:] = source[at : at + target.nbytes]
+            at += target.nbytes
+
+    def _filled(self) -> Iterator[memoryview]:
+        """Yield what is filled, in order; what can be written through was shown by no view."""
+        yield from self._pieces
+        if self._blocks:
+            block = self._blocks[-1]
+            if block._start < block._end:
+                yield block._memory[block._start : block._end]
+
+    # Who else is at it
+
+    def _hand_over(self, operation: str) -> None:
+        """Let nobody else put anything until `_hand_back`; the operation says what it is."""
+        self._close_window()
+        self._busy = f"{operation} is going on into this builder; wait for it"
+
+    def _hand_back(self) -> None:
+        self._busy = None
+
+    def _refuse_while_busy(self) -> None:
+        if self._busy is not None:
+            raise MemoryInUse(self._busy)
+
+    def _close_window(self) -> None:
+        """End the loan of a window, or raise MemoryInUse if it cannot be ended (Law 4)."""
+        if self._window is not None:
+            take_back((self._window,))
+            self._window = None
+        if self._busy is not None:
+            self._refuse_while_busy()
+
+    def extend_lifetime(self) -> MemoryGuard:
+        """Return a guard that keeps all memory of the builder alive when the builder is gone."""
+        return MemoryGuard((*self._refs, *self._pieces, *self._blocks))  # owners outlive the rest
+
+    def __repr__(self) -> str:
+        return f"<BytesBuf of {self._nbytes} bytes, room for {self._room} more>"
+
+
+_MADE_WHEN_WANTED: Final = frozenset(("_pieces", "_refs", "_blocks", "_nbytes", "_window", "_busy"))
+
+
+def check_contents(buf: Contents) -> None:
+    """Raise AssertionError if a law of this file, or of a block in it, is broken."""
+    check_apart(buf._blocks)
+    for block in buf._blocks:
+        check_block(block)
+        assert block._has_owner, "a block that somebody else may take"
+        assert block._end < block._stop, "Law 1: a block without room"
+    for block in buf._blocks[:-1]:
+        assert block._start == block._end, "Law 1: a filled block behind the first"
+    filled = buf._blocks[-1]._end - buf._blocks[-1]._start if buf._blocks else 0
+    check_pieces(tuple(piece.toreadonly() for piece in buf._pieces), buf._nbytes - filled)
+    for piece in buf._pieces:
+        assert piece.readonly or sys.getrefcount(piece) <= 3, "Law 3: an unseen piece is shared"
+    assert len(buf._pieces) == len(buf._refs)
+    assert buf._room == sum(block._stop - block._end for block in buf._blocks), "Law 2"

@@ -1,0 +1,118 @@
+"""Whether nobody else can see some memory: by CPython's counts, as `_proof` explains.
+
+    view ── tuple ── piece ──> managed buffer ──> bytearray <── a pool's shelf, perhaps
+
+Law 1. Memory is somebody's alone if each arrow to it is known: the tuple is referred to by the view
+       only, a piece by the tuple only, the managed buffer by these pieces only, and the
+       bytearray by that managed buffer, and by as many shelves as say so (`keepers`).
+Law 2. Only bytearrays are ever called alone: what else exports memory may have other users
+       that no count shows, in another process or in C.
+Law 3. Whatever else refers to one of them (a debugger, a profiler) makes the answer no,
+       which costs a copy and never a byte.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from sys import getrefcount
+from typing import Any, Final, Protocol
+
+from ._proof import FREE_THREADED, address_of
+
+keepers: Final[list[Callable[[object], int]]] = []
+"""Say how often they refer to a bytearray only to lend it out when nobody else sees it."""
+
+
+class _HasPieces(Protocol):
+    _pieces: tuple[memoryview, ...]
+
+
+class _HasMemory(Protocol):
+    _memory: memoryview
+
+
+def _kept(exporter: object) -> int:
+    return sum(keeper(exporter) for keeper in keepers)
+
+
+def _counts_of_view(view: _HasPieces) -> list[tuple[int, int, int, int]]:
+    """Return for each piece how often the tuple, it, its managed buffer and exporter are known."""
+    pieces = view._pieces
+    slices = Counter(id(gc.get_referents(piece)[0]) for piece in pieces)
+    buffers = Counter(
+        exporter for exporter, _ in {(id(p.obj), id(gc.get_referents(p)[0])) for p in pieces}
+    )
+    counts = []
+    for piece in pieces:
+        managed = gc.get_referents(piece)[0]
+        exporter = piece.obj
+        known = buffers[id(exporter)] + _kept(exporter)
+        counts.append(
+            (
+                getrefcount(pieces),
+                getrefcount(piece),
+                getrefcount(managed) - slices[id(managed)],
+                getrefcount(exporter) - known,
+            )
+        )
+        del managed, exporter
+    return counts
+
+
+def _counts_of_block(block: _HasMemory) -> tuple[int, int, int]:
+    """Return how often the block's memoryview, its managed buffer and its exporter are known."""
+    memory = block._memory
+    managed = gc.get_referents(memory)[0]
+    exporter: Any = memory.obj
+    known = _kept(exporter)
+    return getrefcount(memory), getrefcount(managed), getrefcount(exporter) - known
+
+
+class _Lone:
+    """Stands for a view and for a block of which nobody else knows."""
+
+    def __init__(self) -> None:
+        self._memory = memoryview(bytearray(1))
+        self._pieces: tuple[memoryview, ...] = (memoryview(bytearray(1))[:],)
+
+
+# At most what the variables above and the arrows of Law 1 come to; see `_proof` on debuggers.
+_OF_VIEW: Final = tuple(map(min, _counts_of_view(_Lone())[0], (3, 3, 2, 2)))
+_OF_BLOCK: Final = tuple(map(min, _counts_of_block(_Lone()), (3, 3, 3)))
+
+
+def is_unique(view: _HasPieces) -> bool:
+    """Say whether nobody but `view` can see the memory of its pieces."""
+    if FREE_THREADED or any(type(piece.obj) is not bytearray for piece in view._pieces):
+        return False
+    return all(counts == _OF_VIEW for counts in _counts_of_view(view))
+
+
+def is_alone(block: _HasMemory) -> bool:
+    """Say whether nobody but `block` can see any of the memory that it is, or was cut from."""
+    if FREE_THREADED or type(block._memory.obj) is not bytearray:
+        return False
+    return _counts_of_block(block) == _OF_BLOCK
+
+
+def writable_pieces(pieces: Sequence[memoryview]) -> Iterator[memoryview]:
+    """Yield the same stretches of their bytearrays, to be written to."""
+    for piece in pieces:
+        whole = memoryview(piece.obj)
+        start = address_of(piece) - address_of(whole)
+        yield whole[start : start + piece.nbytes]
+
+
+def joined(left: memoryview, right: memoryview) -> memoryview | None:
+    """Return one memoryview of two that are adjacent, or None where that is not possible."""
+    exporter: Any = left.obj
+    if type(exporter) is not bytearray and type(exporter) is not bytes:
+        return None
+    if left.readonly != right.readonly:
+        return None
+    whole = memoryview(exporter)
+    start = address_of(left) - address_of(whole)
+    both = whole[start : start + left.nbytes + right.nbytes]
+    return both.toreadonly() if left.readonly else both

@@ -166,7 +166,7 @@ def test_the_figures_of_a_builder_say_what_can_be_put() -> None:
     assert (len(buf), buf.remaining_capacity, buf.capacity) == (12, 18, 30)
     buf.put_view(BytesView(b"abc"))
     assert (len(buf), buf.remaining_capacity, buf.capacity) == (15, 18, 33)
-    buf.consume(11)
+    kept = buf.consume(11)  # so that nothing of this block can be used again
     assert (len(buf), buf.remaining_capacity, buf.capacity) == (4, 18, 22)
     buf.reserve(18)
     assert buf.remaining_capacity == 18
@@ -174,6 +174,7 @@ def test_the_figures_of_a_builder_say_what_can_be_put() -> None:
     assert buf.remaining_capacity == 28
     buf.put_repeated(0, 28)
     assert (len(buf), buf.remaining_capacity, buf.capacity) == (32, 0, 32)
+    assert kept == b"12345678901"
     assert BytesBuf().capacity == 0
 
 

@@ -150,7 +150,7 @@ class BytesBuf(Dividing):
         missing = count_of(nbytes, "nbytes") - self._room
         if missing > 0:
             self._refuse_while_busy()
-            if self._blocks and self.try_reclaim(self._room + missing):
+            if self._blocks and self._window is None and self.try_reclaim(self._room + missing):
                 return
             blocks, room = own_blocks(default_source() if memory is None else memory, missing)
             self._blocks[:0] = reversed(blocks)

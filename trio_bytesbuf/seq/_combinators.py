@@ -198,6 +198,7 @@ class Reader(BinaryFile):
       buf: a `Buf`, or what `as_buf` makes one of.
 
     Example:
+      >>> import csv, io
       >>> lines = io.TextIOWrapper(Reader(Chain(b"a,b\\nc", b",d\\n")), newline="")
       >>> list(csv.reader(lines))
       [['a', 'b'], ['c', 'd']]

@@ -273,6 +273,7 @@ class Writer(io.BufferedIOBase):
       target: a `BufMut`, or what `as_buf_mut` makes one of.
 
     Example:
+      >>> import gzip
       >>> data = bytearray()
       >>> with gzip.open(Writer(data), "wb") as file:
       ...     _ = file.write(b"hello " * 100)

@@ -79,7 +79,7 @@ class _Lone:
 
 
 # At most what the variables above and the arrows of Law 1 come to; see `_proof` on debuggers.
-_OF_VIEW: Final = tuple(map(min, _counts_of_view(_Lone())[0], (3, 3, 2, 2)))
+_OF_VIEW: Final = tuple(map(min, _counts_of_view(_Lone())[0], (4, 3, 2, 2)))
 _OF_BLOCK: Final = tuple(map(min, _counts_of_block(_Lone()), (3, 3, 3)))
 
 

@@ -2,7 +2,7 @@
 
 How to read this package: four rooms, in the order in which bytes pass through them.
 
-    seq    what a byte sequence is: views, readers, builders
+    seq    what a byte sequence is: views, readers, builders, and what they have in common
     mem    where its memory lives: the pool
     io     how it moves: sources, sinks, sockets, the relay
     wire   what it means: framing, codecs, typed channels
@@ -18,9 +18,11 @@ from ._errors import BufferFull as BufferFull
 from ._errors import BytesBufError as BytesBufError
 from ._errors import HandleExpired as HandleExpired
 from ._errors import MemoryInUse as MemoryInUse
+from ._errors import NotAdjacent as NotAdjacent
 from ._errors import NotEnoughBytes as NotEnoughBytes
 from ._errors import Released as Released
 from ._errors import UnexpectedEof as UnexpectedEof
+from ._errors import VarintTooLong as VarintTooLong
 from .io import Read as Read
 from .io import SocketStream as SocketStream
 from .io import Write as Write
@@ -32,6 +34,8 @@ from .io import serve_unix as serve_unix
 from .mem import CappedPool as CappedPool
 from .mem import GlobalPool as GlobalPool
 from .mem import default_memory as default_memory
+from .seq import Buf as Buf
+from .seq import BufMut as BufMut
 from .seq import BytesBuf as BytesBuf
 from .seq import BytesReader as BytesReader
 from .seq import BytesView as BytesView
@@ -39,6 +43,8 @@ from .seq import BytesView as BytesView
 __all__ = [
     "BadMemory",
     "BudgetExceeded",
+    "Buf",
+    "BufMut",
     "BufferFull",
     "BytesBuf",
     "BytesBufError",
@@ -48,11 +54,13 @@ __all__ = [
     "GlobalPool",
     "HandleExpired",
     "MemoryInUse",
+    "NotAdjacent",
     "NotEnoughBytes",
     "Read",
     "Released",
     "SocketStream",
     "UnexpectedEof",
+    "VarintTooLong",
     "Write",
     "default_memory",
     "open_tcp_stream",

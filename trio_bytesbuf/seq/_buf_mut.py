@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import abc
 import struct
-from typing import TYPE_CHECKING, SupportsIndex
+from typing import TYPE_CHECKING, Final, SupportsIndex
 
 from .._errors import BufferFull
 from ._adapters import as_buf
@@ -25,6 +25,9 @@ from ._queries import flat_of
 if TYPE_CHECKING:
     from ._combinators import Source
     from ._flat import Buffer
+
+RUN_NBYTES: Final = 65536
+"""How many equal bytes are put at a time: as many as a block of the pool has."""
 
 
 class BufMut(PutNumbers):
@@ -135,7 +138,11 @@ class BufMut(PutNumbers):
         byte = byte_of(value)
         nbytes = count_of(count, "count")
         self._refuse_if_too_much(nbytes)
-        self.put_slice(bytes((byte,)) * nbytes)
+        run = bytes((byte,)) * min(nbytes, RUN_NBYTES)
+        while nbytes > len(run):
+            self.put_slice(run)
+            nbytes -= len(run)
+        self.put_slice(run[:nbytes])
 
     def put_struct(self, layout: struct.Struct | str, *values: object) -> None:
         """Put what a `struct.Struct`, or its format, makes of `values`.

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import doctest
+import itertools
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from types import ModuleType
 
@@ -16,15 +18,29 @@ import trio_bytesbuf
 import trio_bytesbuf.mem
 import trio_bytesbuf.seq
 import trio_bytesbuf.testing
+import trio_bytesbuf.wire
 
 DOCS = Path(__file__).parent.parent / "docs" / "coverage"
 
-# A page and the list of names that it has to cover.
-PAGES = {"bytesbuf.md": "bytesbuf-0.4.2.txt", "bytesbuf-mem.md": "bytesbuf-mem-0.4.2.txt"}
-
 # How many examples each page had when it was written. Fewer means that some were lost, or that
 # this file has stopped finding them.
-LEAST_EXAMPLES = {"bytesbuf.md": 80, "bytesbuf-mem.md": 60}
+LEAST_EXAMPLES = {
+    "bytesbuf.md": 80,
+    "bytesbuf-mem.md": 60,
+    "bytes.md": 150,
+    "bytes-buf.md": 200,
+}
+PAGES = tuple(LEAST_EXAMPLES)
+
+# Pages, and the lists of the names that they have to cover together.
+COVERED = {
+    ("bytesbuf.md",): ("bytesbuf-0.4.2.txt",),
+    ("bytesbuf-mem.md",): ("bytesbuf-mem-0.4.2.txt",),
+    ("bytes.md", "bytes-buf.md"): ("bytes-1.10.1.txt", "bytes-1.12.1-new.txt"),
+}
+
+# A heading, and the list of the names that stand under it and nowhere else on these pages.
+ADDED = {("bytes.md", "## Added after 1.10"): "bytes-1.12.1-new.txt"}
 
 HEADING = re.compile(r"^### `(?P<name>[^`]+)`$", re.MULTILINE)
 EXAMPLE = re.compile(r"^```python\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -69,7 +85,13 @@ ENTRIES = [entry for page in PAGES for entry in entries_of(page)]
 
 
 def public_names() -> dict[str, object]:
-    rooms = (trio_bytesbuf, trio_bytesbuf.seq, trio_bytesbuf.mem, trio_bytesbuf.testing)
+    rooms = (
+        trio_bytesbuf,
+        trio_bytesbuf.seq,
+        trio_bytesbuf.mem,
+        trio_bytesbuf.wire,
+        trio_bytesbuf.testing,
+    )
     return {
         name: value
         for room in rooms
@@ -78,12 +100,39 @@ def public_names() -> dict[str, object]:
     }
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_every_name_of_the_module_has_exactly_one_entry(page: str) -> None:
-    """The headings of a page and the names extracted from the module are the same list."""
-    extracted = (DOCS / PAGES[page]).read_text().splitlines()
-    assert extracted == sorted(set(extracted))
-    assert sorted(entry.name for entry in entries_of(page)) == extracted
+def names_of(listed: str) -> list[str]:
+    return (DOCS / listed).read_text().splitlines()
+
+
+@pytest.mark.parametrize(("pages", "lists"), COVERED.items(), ids=lambda files: files[0])
+def test_every_name_of_the_module_has_exactly_one_entry(
+    pages: tuple[str, ...], lists: tuple[str, ...]
+) -> None:
+    """The headings of the pages and the extracted names are the same; no name is there twice."""
+    headings = Counter(entry.name for page in pages for entry in entries_of(page))
+    assert headings == Counter(name for listed in lists for name in names_of(listed))
+    assert set(headings.values()) == {1}
+    for listed in lists:
+        assert names_of(listed) == sorted(names_of(listed))
+
+
+def test_every_page_is_covered() -> None:
+    """No page of the folder is left out of the tests."""
+    assert {path.name for path in DOCS.glob("*.md")} == set(PAGES)
+    assert sorted(itertools.chain.from_iterable(COVERED)) == sorted(PAGES)
+    assert {path.name for path in DOCS.glob("*.txt")} == set(
+        itertools.chain.from_iterable(COVERED.values())
+    )
+
+
+@pytest.mark.parametrize(("place", "listed"), ADDED.items(), ids=lambda at: at[-1])
+def test_what_a_later_version_added_stands_apart(place: tuple[str, str], listed: str) -> None:
+    """The names that are new in a later version are what its section has, and only that."""
+    page, section = place
+    _, found, behind = (DOCS / page).read_text().partition(f"\n{section}\n")
+    assert found
+    assert "\n## " not in behind
+    assert sorted(match["name"] for match in HEADING.finditer(behind)) == names_of(listed)
 
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)
@@ -240,6 +289,74 @@ impl Writes for Pencil {}
 """,
 }
 
+MACROS = {
+    "lib.rs": """
+pub use self::{ink::Red, ink::deep::Blue};
+
+mod tests {
+    impl Red {
+        pub fn only_tested(&self) {}
+    }
+}
+
+#[derive(Debug)]
+pub struct Spill {
+    pub litres: u8,
+    cause: u8,
+}
+
+pub unsafe trait Dries {
+    fn dry(&self) -> bool {
+        true
+    }
+}
+""",
+    "ink.rs": """
+print_impl!(LowerHex, Red);
+print_impl!(Octal, Blue);
+index_impl!(Range<u8>, RangeFull);
+index_impl!(
+    Range<u16>,
+);
+elsewhere!(Binary, Red);
+
+impl<'a> From<&'a [u8]> for &'a mut Red {
+}
+
+impl From<&'static str> for Red {
+}
+""",
+    "print.rs": """
+macro_rules! print_impl {
+    ($tr:ident, $ty:ty) => {
+        struct Helper;
+
+        impl Hidden for Helper {}
+
+        impl fmt::$tr for $ty {
+            fn fmt(&self) {}
+        }
+    };
+}
+
+macro_rules! index_impl {
+    ($($t:ty),*) => {
+        $(
+            impl Index<$t> for Red {
+                fn index(&self, at: $t) {}
+            }
+        )*
+    };
+}
+
+macro_rules! uncalled {
+    ($ty:ty) => {
+        impl Uncalled for Red {}
+    };
+}
+""",
+}
+
 
 def extracted(folder: Path, crate: dict[str, str], *modules: str) -> list[str]:
     """Return what the tool lists of some modules of a crate, given as its files."""
@@ -291,3 +408,23 @@ def test_names_of_modules_are_extracted_with_what_their_traits_ask_for(tmp_path:
         "Writes::write",
     ]
     assert "Pencil" not in extracted(tmp_path, MODULE, "pens")
+
+
+def test_names_made_by_macros_are_extracted(tmp_path: Path) -> None:
+    """A macro's calls are read as its body, once for each round; what roots declare is public."""
+    assert extracted(tmp_path, MACROS, ".") == [
+        "&mut Red: From<&[u8]>",
+        "Blue",
+        "Blue: Octal",
+        "Dries",
+        "Dries::dry",
+        "Red",
+        "Red: From<&'static str>",
+        "Red: Index<Range<u16>>",
+        "Red: Index<Range<u8>>",
+        "Red: Index<RangeFull>",
+        "Red: LowerHex",
+        "Spill",
+        "Spill: Debug",
+        "Spill::litres",
+    ]

@@ -84,6 +84,9 @@ class ChunksBuf(Buf):
         self._known = self._nbytes = 0
         self._count()
 
+    def __repr__(self) -> str:
+        return f"<ChunksBuf of {self.remaining()} bytes in {len(self._chunks)} chunks>"
+
     def _count(self) -> None:
         """Look at what is new in the deque: count it, and have `_front` read the first chunk."""
         chunks = self._chunks
@@ -202,6 +205,9 @@ class FileBuf(Buf):
         self._end = file.seek(0, os.SEEK_END)
         file.seek(self._place)
         file.read(0)
+
+    def __repr__(self) -> str:
+        return f"<FileBuf at {self._place} of {self._file!r}>"
 
     def remaining(self) -> int:
         """Return how many bytes there are up to the end that the file had."""

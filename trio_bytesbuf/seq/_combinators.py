@@ -38,6 +38,9 @@ class Chain(Buf):
         self._first = as_buf(first)
         self._last = as_buf(last)
 
+    def __repr__(self) -> str:
+        return f"Chain({self._first!r}, {self._last!r})"
+
     @property
     def first(self) -> Buf:
         """What is read first."""
@@ -85,7 +88,10 @@ class Chain(Buf):
 
     def take(self, nbytes: SupportsIndex) -> BytesView:
         """Return a view of the next `nbytes` bytes and move behind them. Cost: as of the two."""
-        view = self.peek_view(nbytes)
+        try:
+            view = self.peek_view(nbytes)
+        except NotImplementedError:  # one of the two shows less than it has
+            return super().take(nbytes)
         self.advance(len(view))
         return view
 
@@ -124,6 +130,9 @@ class Limited(Buf):
     def __init__(self, buf: Source, limit: SupportsIndex) -> None:
         self._inner = as_buf(buf)
         self._limit = count_of(limit, "limit")
+
+    def __repr__(self) -> str:
+        return f"Limited({self._inner!r}, {self._limit})"
 
     @property
     def inner(self) -> Buf:
@@ -210,6 +219,9 @@ class Reader(BinaryFile):
 
     def __init__(self, buf: Source) -> None:
         self._inner = as_buf(buf)
+
+    def __repr__(self) -> str:
+        return f"Reader({self._inner!r})"
 
     @property
     def inner(self) -> Buf:

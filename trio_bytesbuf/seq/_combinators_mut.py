@@ -61,6 +61,9 @@ class BytearrayMut(BufMut):
         self._inner = target
         self._spare = bytearray()
 
+    def __repr__(self) -> str:
+        return f"<BytearrayMut of {len(self._inner)} bytes>"
+
     @property
     def inner(self) -> bytearray:
         """The bytearray."""
@@ -116,6 +119,9 @@ class SliceMut(BufMut):
         self._inner = flat_writable(target)
         self._filled = 0
 
+    def __repr__(self) -> str:
+        return f"<SliceMut, {self._filled} of {self._inner.nbytes} bytes filled>"
+
     @property
     def filled(self) -> memoryview:
         """What was put so far."""
@@ -155,6 +161,9 @@ class ChainMut(BufMut):
     def __init__(self, first: Target, last: Target) -> None:
         self._first = as_buf_mut(first)
         self._last = as_buf_mut(last)
+
+    def __repr__(self) -> str:
+        return f"ChainMut({self._first!r}, {self._last!r})"
 
     @property
     def first(self) -> BufMut:
@@ -210,6 +219,9 @@ class LimitedMut(BufMut):
         self._inner = as_buf_mut(target)
         self._limit = count_of(limit, "limit")
 
+    def __repr__(self) -> str:
+        return f"LimitedMut({self._inner!r}, {self._limit})"
+
     @property
     def inner(self) -> BufMut:
         """What is filled; what is put into it by others does not count."""
@@ -237,14 +249,20 @@ class LimitedMut(BufMut):
         return min(self._limit, self._inner.remaining_mut())
 
     def chunk_mut(self) -> memoryview:
-        """Lend room of the inner one, cut at the limit."""
-        return self._inner.chunk_mut()[: self._limit]
+        """Lend room of the inner one, cut at the limit.
+
+        A part that was cut is a slice of what the inner one lent. If that is a builder, drop it
+        before `advance_mut`, which is refused while somebody could still write to it.
+        """
+        room = self._inner.chunk_mut()
+        return room if room.nbytes <= self._limit else room[: self._limit]
 
     def advance_mut(self, nbytes: SupportsIndex) -> None:
         """Count the first `nbytes` bytes of what was lent as filled.
 
         Raises:
           BufferFull: less was lent; nothing was counted.
+          MemoryInUse: a part that was lent is still alive, and the inner one can tell.
           TypeError, ValueError: `nbytes` is no integer, or negative.
         """
         filled = count_of(nbytes, "nbytes")
@@ -288,6 +306,9 @@ class Writer(io.BufferedIOBase):
 
     def __init__(self, target: Target) -> None:
         self._inner = as_buf_mut(target)
+
+    def __repr__(self) -> str:
+        return f"Writer({self._inner!r})"
 
     @property
     def inner(self) -> BufMut:

@@ -23,6 +23,8 @@ RESULTS = HERE / "results"
 SCRIPTS = (
     "lease_by_size",
     "slices",
+    "get_put",
+    "split_join",
     "join_or_gather",
     "receive",
     "relay",

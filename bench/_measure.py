@@ -100,6 +100,22 @@ def nanoseconds(
     return lambda: timer.timeit(number) / number * 1e9
 
 
+def nanoseconds_from(
+    setup: str, statement: str, names: Mapping[str, object], *, number: int
+) -> Callable[[], float]:
+    """Like `nanoseconds`, for a statement that uses something up, which `setup` makes anew.
+
+    Args:
+      setup: run before each sample, outside the measured time. What it assigns is local.
+      statement: run `number` times for a sample; may assign anew what `setup` assigned.
+      names: what both refer to.
+      number: small, as the median of many short samples is what noise changes least.
+    """
+    timer = timeit.Timer(statement, setup, timer=time.process_time, globals=dict(names))
+    timer.timeit(number)  # whatever happens only once, and what the interpreter learns
+    return lambda: timer.timeit(number) / number * 1e9
+
+
 @attrs.define(eq=False)
 class Stopwatch:
     """Measures wall time and this process's processor time of a `with` block, in seconds."""

@@ -1,13 +1,13 @@
 """Twice as many pieces cost twice as much, not four times: guarded by counting. No clock.
 
 A step is a line that Python executes in the package. Work that C does within one line is
-counted where it could grow: bytes that a search copies.
+counted where it could grow: bytes that a search or a `readline` copies to look at.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -43,8 +43,8 @@ def steps_of(call: Callable[[], object]) -> int:
 
 
 @pytest.fixture
-def copied(monkeypatch) -> list[int]:
-    """Collects the lengths of all windows that are searched or compared."""
+def copied(monkeypatch) -> Iterator[list[int]]:
+    """Collects the lengths of all windows that are searched or compared, and of all `tobytes`."""
     lengths: list[int] = []
     windows = _pieces.windows
 
@@ -53,8 +53,19 @@ def copied(monkeypatch) -> list[int]:
             lengths.append(len(window))
             yield window
 
+    def note(frame, event, called):
+        if event != "c_call" or not frame.f_code.co_filename.startswith(PACKAGE):
+            return
+        if called.__name__ == "tobytes":
+            lengths.append(called.__self__.nbytes)
+
     monkeypatch.setattr(_pieces, "windows", counted)
-    return lengths
+    before = sys.getprofile()
+    sys.setprofile(note)
+    try:
+        yield lengths
+    finally:
+        sys.setprofile(before)
 
 
 def cut_in(count: int, piece: bytes) -> BytesView:
@@ -103,11 +114,28 @@ CALLS: dict[str, Callable[[BytesView], object]] = {
     "find": lambda view: view.find(b"nowhere"),
     "find of as much as the half": lambda view: view.find(b"x" * (len(view) // 2)),
     "iteration": list,
+    "iteration backwards": lambda view: list(reversed(view)),
+    "lstrip": lambda view: view.lstrip(b"0123456\n"),
+    "order": lambda view: view < BytesView.from_views([view[:3], view[3:]]),
+    "order of bytes": lambda view: view <= bytes(view),
+    "partition": lambda view: view.partition(b"nowhere"),
+    "removeprefix": lambda view: view.removeprefix(view[: len(view) // 2]),
+    "removesuffix": lambda view: view.removesuffix(view[len(view) // 2 :]),
     "rfind": lambda view: view.rfind(b"nowhere"),
     "rfind of as much as the half": lambda view: view.rfind(b"x" * (len(view) // 2)),
+    "rpartition": lambda view: view.rpartition(b"nowhere"),
+    "rsplit": lambda view: view.rsplit(b"\n"),
+    "rsplit across pieces": lambda view: view.rsplit(b"\n0"),
+    "rsplit of the half": lambda view: view.rsplit(b"\n", len(view) // 16),
+    "rstrip": lambda view: view.rstrip(b"0123456\n"),
+    "slice_ref": lambda view: view.slice_ref(view.pieces[-1]),
     "slicing": lambda view: view[3:-3],
     "split": lambda view: view.split(b"\n"),
     "split across pieces": lambda view: view.split(b"\n0"),
+    "split_at": lambda view: view.split_at(len(view) // 2),
+    "splitlines": BytesView.splitlines,
+    "splitlines across pieces": lambda view: BytesView.from_views([view[4:], view]).splitlines(),
+    "strip": lambda view: view.strip(b"0123456\n"),
 }
 """What goes through a view once, in any number of calls."""
 
@@ -167,12 +195,12 @@ def test_what_is_found_early_costs_the_same_however_much_is_behind_it(copied) ->
 
 @pytest.mark.parametrize("nbytes", [16, 255, 256, 257, 1000, 100_000])
 def test_lines_of_one_large_piece_are_copied_a_few_times_at_most(nbytes, copied) -> None:
-    """Not 64 KiB for each line: windows add up to less than four times what is read, or 256."""
+    """Not 64 KiB for each line: copies are 256 bytes, or less than four times what is read."""
     line = bytes(nbytes - 1) + b"\n"
-    view = BytesView(line * max(2, 400_000 // nbytes))
+    count = max(2, 400_000 // nbytes)
+    view = BytesView(line * count)
     assert set(BytesReader(view)) == {line}
-    assert sum(copied) <= 4 * len(view)
-    assert bool(copied) == (nbytes > 256)
+    assert len(view) <= sum(copied) <= count * max(4 * nbytes, 256)
 
 
 def test_small_pieces_are_gathered_and_not_searched_one_by_one(copied) -> None:

@@ -136,7 +136,7 @@ def little_address_space() -> Iterator[None]:
 def filled_in_one_go(memory: Memory, data: bytes) -> BytesView:
     """Reserve, put and consume."""
     buf = memory.reserve(len(data))
-    assert (type(buf), len(buf)) == (BytesBuf, 0)
+    assert (len(buf), type(buf)) == (0, BytesBuf)  # it becomes one when first used
     assert buf.remaining_capacity >= len(data)
     check_laws(buf)
     buf.put_slice(data)

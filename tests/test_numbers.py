@@ -1,261 +1,307 @@
-"""The numeric accessors: generated, and equal to `struct` and `int.to_bytes` over hostile cuts."""
+"""Numbers of fixed width: equal to `struct` and `int.to_bytes`, however the bytes are cut.
+
+Every accessor is tried on every kind of `Buf` and `BufMut`; `number_models` has those.
+"""
 
 from __future__ import annotations
 
+import inspect
+import itertools
 import math
-import struct
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
-import attrs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from strategies import MEMORIES, cut_at
+from number_models import (
+    BOUNDED_TARGETS,
+    BUFS,
+    FIXED,
+    FORMATS,
+    PREFIXES,
+    TARGETS,
+    VARINTS,
+    VERBS,
+    WIDE,
+    Format,
+    Index,
+    ThreeMethods,
+    Varint,
+    call,
+    cannot_peek,
+    check,
+    every_buf,
+    every_target,
+    leaves,
+    make_buf,
+    refuses,
+    same,
+)
 
 from trio_bytesbuf import BufferFull, BytesBuf, BytesReader, NotEnoughBytes
-from trio_bytesbuf.testing import FixedBlockMemory, check_laws
+from trio_bytesbuf.seq import Buf, BufMut, BytearrayMut, SliceMut
+from trio_bytesbuf.seq._numbers_fast import FastNumbers
 
 GENERATOR = Path(__file__).parent.parent / "tools" / "generate_numbers.py"
 
-CODES = {
-    "u8": "B",
-    "i8": "b",
-    "u16": "H",
-    "i16": "h",
-    "u32": "I",
-    "i32": "i",
-    "u64": "Q",
-    "i64": "q",
-}
-CODES |= {"f32": "f", "f64": "d"}
-PREFIXES = {"be": ">", "le": "<", "ne": "="}
-BYTE_ORDERS = {"be": "big", "le": "little", "ne": sys.byteorder}
+few_examples = settings(max_examples=40)
+
+# Which there are
 
 
-@attrs.frozen
-class Format:
-    """One format of numbers, said again by hand: the model of one group of accessors."""
-
-    kind: str
-    nbits: int
-    order: str
-
-    def __str__(self) -> str:
-        return f"{self.kind}{self.nbits}" + (f"_{self.order}" if self.nbits > 8 else "")
-
-    @property
-    def nbytes(self) -> int:
-        return self.nbits // 8
-
-    @property
-    def least(self) -> int:
-        return -(1 << self.nbits - 1) if self.kind == "i" else 0
-
-    @property
-    def most(self) -> int:
-        return (1 << self.nbits - (self.kind == "i")) - 1
-
-    @property
-    def values(self) -> st.SearchStrategy[int | float]:
-        if self.kind == "f":
-            return st.floats(width=self.nbits)
-        return st.integers(self.least, self.most) | st.sampled_from([self.least, self.most, 0])
-
-    def pack(self, value: float) -> bytes:
-        if self.nbits == 128:
-            return value.to_bytes(16, BYTE_ORDERS[self.order], signed=self.kind == "i")
-        return struct.pack(PREFIXES[self.order] + CODES[f"{self.kind}{self.nbits}"], value)
-
-    def unpack(self, data: bytes) -> float:
-        if self.nbits == 128:
-            return int.from_bytes(data, BYTE_ORDERS[self.order], signed=self.kind == "i")
-        return struct.unpack(PREFIXES[self.order] + CODES[f"{self.kind}{self.nbits}"], data)[0]
-
-
-FORMATS = [
-    Format(kind, nbits, order)
-    for kind in "ui"
-    for nbits in (8, 16, 32, 64, 128)
-    for order in (("be", "le", "ne") if nbits > 8 else ("ne",))
-] + [Format("f", nbits, order) for nbits in (32, 64) for order in ("be", "le", "ne")]
-
-INTEGERS = [form for form in FORMATS if form.kind != "f"]
-
-# There are many formats, and they share their code.
-few_examples = settings(max_examples=25)
-
-every_format = pytest.mark.parametrize("form", FORMATS, ids=str)
-
-
-def same(one: float | None, other: float | None) -> bool:
-    """Say whether two numbers are the same, of the same type, and -0.0 and nan told apart."""
-    if isinstance(one, float) and isinstance(other, float):
-        nans = math.isnan(one) and math.isnan(other)
-        return nans or (one == other and math.copysign(1, one) == math.copysign(1, other))
-    return type(one) is type(other) and one == other
-
-
-def test_the_generated_file_is_what_the_generator_writes() -> None:
-    """Nobody has edited it by hand, and the generator has been run after its last change."""
+def test_the_generated_files_are_what_the_generator_writes() -> None:
+    """Nobody has edited them by hand, and the generator has been run after its last change."""
     done = subprocess.run([sys.executable, GENERATOR, "--check"], check=False)
     assert done.returncode == 0, f"run {GENERATOR.name}"
 
 
-def test_every_format_has_its_accessors_and_there_are_no_others() -> None:
-    """get_ and try_get_ on the reader, put_ on the builder, for the formats of this file."""
-    suffixes = set(map(str, FORMATS))
-    others = {"slice", "repeated", "view"}
-    assert {name[4:] for name in dir(BytesReader) if name.startswith("get_")} == suffixes
-    assert {name[8:] for name in dir(BytesReader) if name.startswith("try_get_")} == suffixes
-    assert {name[4:] for name in dir(BytesBuf) if name.startswith("put_")} == suffixes | others
+@pytest.mark.parametrize(
+    ("kind", "prefix", "others"),
+    [
+        (kind, prefix, {"view", "unpack"} if "peek" in prefix else set())
+        for kind in (Buf, BytesReader)
+        for prefix in ("get_", "try_get_", "peek_", "try_peek_")
+    ]
+    + [(BufMut, "put_", {"slice", "repeated", "struct", "str"})]
+    + [(BytesBuf, "put_", {"slice", "repeated", "struct", "str", "view"})],
+)
+def test_every_format_has_its_accessors_and_there_are_no_others(
+    kind: type, prefix: str, others: set[str]
+) -> None:
+    """The names, the arguments and the words of the formats of this file."""
+    found = {name.removeprefix(prefix) for name in dir(kind) if name.startswith(prefix)}
+    assert found == {form.name for form in FIXED + WIDE + VARINTS} | others
+    for form in FIXED + WIDE + VARINTS:
+        method = getattr(kind, prefix + form.name)
+        wanted = ["value"] if prefix == "put_" else []
+        wanted += ["nbytes"] if form in WIDE else ["max_bits=64"] if form in VARINTS else []
+        signature = inspect.signature(method)
+        names = [re.sub(":.*?(?= =|$)", "", str(one)) for one in signature.parameters.values()]
+        assert [name.replace(" ", "") for name in names] == ["self", *wanted]
+        assert inspect.getdoc(method)
 
 
-@every_format
+def test_the_reader_has_a_fast_way_for_what_struct_knows() -> None:
+    """And for nothing else; the quiet twins call it."""
+    fast = {name.removeprefix("get_") for name in vars(FastNumbers) if name.startswith("get_")}
+    assert fast == {form.name for form in FIXED if form.nbytes <= 8}
+    for name in fast:
+        assert getattr(BytesReader, f"get_{name}") is vars(FastNumbers)[f"get_{name}"]
+
+
+# Fixed widths
+
+
+@every_buf
+def test_a_number_is_read_wherever_the_pieces_end(kind: str) -> None:
+    """Every format, every place of one cut, and pieces of one byte; peeking moves nothing."""
+    for form in FIXED + WIDE:
+        data = bytes([7, *(0x81 + 7 * at for at in range(form.nbytes)), 9])
+        expected = form.unpack(data[1:-1])
+        for cuts in [set(), set(range(len(data))), *({cut} for cut in range(1, len(data)))]:
+            for verb, moves in VERBS.items():
+                buf = make_buf(kind, data, cuts)
+                assert buf.get_u8() == 7  # leaves a reader at the end of its piece, if there is one
+                if not moves and cannot_peek(buf, form.nbytes):
+                    with pytest.raises(NotImplementedError, match="too few to peek"):
+                        call(buf, verb, form)
+                    check(buf, data[1:])
+                    continue
+                assert same(call(buf, verb, form), expected), (form, cuts, verb)
+                check(buf, data[-1:] if moves else data[1:])
+
+
+@every_buf
+def test_a_number_that_is_not_all_there_is_not_taken(kind: str) -> None:
+    """NotEnoughBytes has both numbers, the twin answers None, and nothing has moved."""
+    for form in FIXED + WIDE[::5]:
+        for available in range(form.nbytes):
+            data = bytes([7]) * (1 + available)
+            for cuts in (set(), {1}, set(range(1 + available))):
+                buf = make_buf(kind, data, cuts)
+                buf.get_u8()
+                for verb in VERBS:
+                    if verb.startswith("try_"):
+                        assert call(buf, verb, form) is None
+                    else:
+                        with pytest.raises(NotEnoughBytes) as caught:
+                            call(buf, verb, form)
+                        error = caught.value
+                        assert (error.requested, error.available) == (form.nbytes, available)
+                check(buf, data[1:])
+
+
+@every_buf
+def test_a_number_that_is_all_there_is_can_be_read(kind: str) -> None:
+    """By the loud and the quiet; neither wants one byte more than it needs."""
+    for form, verb in itertools.product(FIXED + WIDE, VERBS):
+        data = bytes(0x81 + at for at in range(form.nbytes))
+        buf = make_buf(kind, data)
+        assert same(call(buf, verb, form), form.unpack(data))
+        check(buf, b"" if VERBS[verb] else data)
+
+
+@every_buf
 @few_examples
 @given(st.data())
-def test_a_number_is_read_over_any_cuts_as_struct_reads_it(
-    form: Format, data: st.DataObject
-) -> None:
-    """get_ and its quiet twin give the number and move behind it, wherever the pieces end."""
-    before, after = data.draw(st.binary(max_size=3)), data.draw(st.binary(max_size=3))
-    packed = data.draw(st.binary(min_size=form.nbytes, max_size=form.nbytes))
-    cuts = data.draw(st.sets(st.integers(1, form.nbytes + 6), max_size=5))
-    expected = form.unpack(packed)
-    for name in (f"get_{form}", f"try_get_{form}"):
-        reader = BytesReader(cut_at(before + packed + after, cuts))
-        reader.advance(len(before))
-        assert same(getattr(reader, name)(), expected)
-        check_laws(reader)
-        assert reader.tell() == len(before) + form.nbytes
-        assert reader.read() == after
+def test_numbers_one_after_the_other_are_read_over_any_cuts(kind: str, data: st.DataObject) -> None:
+    """Any bits in any formats, varints among them, by any verbs: as the models read them."""
+    forms = data.draw(st.lists(FORMATS, min_size=1, max_size=6))
+    packed = [
+        form.pack(data.draw(form.values))
+        if isinstance(form, Varint)
+        else data.draw(st.binary(min_size=form.nbytes, max_size=form.nbytes))
+        for form in forms
+    ]
+    rest = b"".join(packed)
+    cuts = data.draw(
+        st.just(range(len(rest))) | st.sets(st.integers(1, max(1, len(rest))), max_size=6)
+    )
+    buf = make_buf(kind, rest, cuts)
+    for form, number in zip(forms, packed, strict=True):
+        expected = form.read(number)[0] if isinstance(form, Varint) else form.unpack(number)
+        verb = data.draw(st.sampled_from(["get", "try_get"]))
+        if cannot_peek(buf, len(number)):
+            if isinstance(form, Varint):  # which is peeked at before it is taken
+                with pytest.raises(NotImplementedError, match="too few to peek"):
+                    call(buf, verb, form)
+                check(buf, rest)
+                return
+        else:
+            assert same(call(buf, "peek", form), expected)
+            assert same(call(buf, "try_peek", form), expected)
+            check(buf, rest)
+        assert same(call(buf, verb, form), expected)
+        rest = rest[len(number) :]
+        check(buf, rest)
 
 
-@every_format
+@every_target
 @few_examples
-@given(st.data())
-def test_a_number_is_put_as_struct_packs_it_and_comes_back(
-    form: Format, data: st.DataObject
-) -> None:
-    """put_ writes the same bytes into every memory; get_ reads the same value back."""
-    value = data.draw(form.values)
-    before = data.draw(st.integers(0, 8))
-    for make_memory in MEMORIES.values():
-        buf = make_memory().reserve(before + form.nbytes)
-        buf.put_repeated(0, before)
-        room = buf.remaining_capacity
-        getattr(buf, f"put_{form}")(value)
-        check_laws(buf)
-        assert buf.remaining_capacity == room - form.nbytes
-        reader = BytesReader(buf.consume_all())
-        reader.advance(before)
-        assert reader.peek_view(form.nbytes) == form.pack(value)
-        assert same(getattr(reader, f"get_{form}")(), value)
+@given(
+    numbers=st.lists(
+        FORMATS.flatmap(lambda form: st.tuples(st.just(form), form.values)), max_size=6
+    )
+)
+def test_numbers_are_put_as_the_models_pack_them_and_come_back(kind: str, numbers: Any) -> None:
+    """Into every target, however its room is cut; the room for one more byte stays as it was."""
+    expected = b"".join(form.pack(value) for form, value in numbers)
+    target = TARGETS[kind](len(expected) + 1)
+    room = target.remaining_mut()
+    for form, value in numbers:
+        getattr(target, f"put_{form.name}")(value, *form.args)
+    assert leaves(target) == expected
+    assert target.remaining_mut() == room - len(expected)
+    reader = BytesReader(leaves(target))
+    for form, value in numbers:
+        found = call(reader, "get", form)
+        assert found == value or math.isnan(found) is math.isnan(value) is True
+    assert not reader
 
 
-@every_format
-def test_a_number_that_is_not_all_there_is_not_taken(form: Format) -> None:
-    """NotEnoughBytes has both numbers, the twin answers None, and the reader has not moved."""
-    for available in range(form.nbytes):
-        for cuts in (set(), set(range(form.nbytes))):
-            reader = BytesReader(cut_at(b"x" + bytes(available), cuts))
-            reader.advance(1)
-            with pytest.raises(NotEnoughBytes) as caught:
-                getattr(reader, f"get_{form}")()
-            assert (caught.value.requested, caught.value.available) == (form.nbytes, available)
-            assert str(form.nbytes) in str(caught.value)
-            assert getattr(reader, f"try_get_{form}")() is None
-            check_laws(reader)
-            assert (reader.tell(), len(reader)) == (1, available)
-
-
-@every_format
-def test_a_number_for_which_there_is_no_room_is_not_put(form: Format) -> None:
+@pytest.mark.parametrize("kind", BOUNDED_TARGETS)
+def test_a_number_for_which_there_is_no_room_is_not_put(kind: str) -> None:
     """BufferFull has both numbers, and nothing was put."""
-    for available in range(form.nbytes):
-        buf = FixedBlockMemory(1).reserve(available)
-        with pytest.raises(BufferFull) as caught:
-            getattr(buf, f"put_{form}")(1)
-        assert (caught.value.requested, caught.value.available) == (form.nbytes, available)
-        check_laws(buf)
-        assert (len(buf), buf.remaining_capacity) == (0, available)
+    for form in FIXED + WIDE[::5]:
+        for available in {0, form.nbytes // 2, form.nbytes - 1} & set(range(form.nbytes)):
+            target = TARGETS[kind](available)
+            target.put_repeated(7, target.remaining_mut() - available)
+            error = refuses(target, BufferFull, f"put_{form.name}", 1, *form.args)
+            assert (error.requested, error.available) == (form.nbytes, available)
 
 
-@pytest.mark.parametrize("form", INTEGERS, ids=str)
-def test_an_integer_out_of_range_puts_nothing(form: Format) -> None:
-    """One below the least and one above the most are refused; the least and the most are not."""
-    buf = FixedBlockMemory(7).reserve(2 * form.nbytes)
-    room = buf.remaining_capacity
-    put = getattr(buf, f"put_{form}")
-    for value in (form.least - 1, form.most + 1, 1 << 200):
-        with pytest.raises((OverflowError, struct.error)):
-            put(value)
-    assert (len(buf), buf.remaining_capacity) == (0, room)
-    put(form.least)
-    put(form.most)
-    assert buf.consume_all() == form.pack(form.least) + form.pack(form.most)
+def test_a_varint_for_which_there_is_no_room_is_not_put() -> None:
+    """As many bytes as the value has are wanted, and no more."""
+    target = SliceMut(bytearray(1))
+    error = refuses(target, BufferFull, "put_uleb128", 300)
+    assert (error.requested, error.available) == (2, 1)
+    target.put_uleb128(127)
+    assert leaves(target) == b"\x7f"
 
 
-@pytest.mark.parametrize("order", ["be", "le", "ne"])
-def test_a_float_too_large_for_its_format_puts_nothing(order: str) -> None:
-    """1e39 is no 32-bit float; infinity is."""
-    buf = FixedBlockMemory(3).reserve(8)
-    put = getattr(buf, f"put_f32_{order}")
-    with pytest.raises(OverflowError):
-        put(1e39)
-    assert len(buf) == 0
-    put(math.inf)
-    assert getattr(BytesReader(buf.consume_all()), f"get_f32_{order}")() == math.inf
+@pytest.mark.parametrize("form", FIXED + WIDE[::4] + VARINTS, ids=str)
+def test_a_value_out_of_range_puts_nothing(form: Format | Varint) -> None:
+    """The error names the value, or its length if it is long, and the format. The limits are in."""
+    for make in TARGETS.values():
+        target = make(20)
+        put = f"put_{form.name}"
+        for value in form.misfits:
+            long = isinstance(value, int) and value.bit_length() > 256
+            name = f"an integer of {value.bit_length()} bits" if long else str(value)
+            match = f"^{re.escape(name)} does not fit an? .*(integer|float|number)"
+            refuses(target, OverflowError, put, value, *form.args, match=match)
+        if not isinstance(form, Format) or form.kind != "f":
+            getattr(target, put)(form.least, *form.args)
+            assert leaves(target) == form.pack(form.least)
+            assert same(call(BytesReader(form.pack(form.most)), "get", form), form.most)
 
 
-@every_format
-@pytest.mark.parametrize("value", ["1", None, b"1", 1j], ids=repr)
-def test_what_is_no_number_puts_nothing(form: Format, value: object) -> None:
-    """TypeError or struct.error, whatever the format."""
-    buf = FixedBlockMemory(7).reserve(16)
-    with pytest.raises((TypeError, struct.error)):
-        getattr(buf, f"put_{form}")(value)
-    assert len(buf) == 0
+@pytest.mark.parametrize("form", FIXED + WIDE[::5] + VARINTS, ids=str)
+def test_what_is_no_number_puts_nothing(form: Format | Varint) -> None:
+    """TypeError; a fraction is no integer, even if it is whole."""
+    wrong: list[object] = ["1", None, b"1", 1j, [], "nan"]
+    if getattr(form, "kind", "") != "f":
+        wrong += [1.0, math.nan]
+    for make in TARGETS.values():
+        target = make(16)
+        for value in wrong:
+            refuses(target, TypeError, f"put_{form.name}", value, *form.args)
 
 
-@pytest.mark.parametrize("form", INTEGERS, ids=str)
-def test_a_fraction_is_no_integer_and_an_index_is_one(form: Format) -> None:
-    """1.0 is refused as an integer; what has `__index__` is taken."""
-
-    class Seven:
-        def __index__(self) -> int:
-            return 7
-
-    buf = FixedBlockMemory(7).reserve(32)
-    with pytest.raises((TypeError, struct.error)):
-        getattr(buf, f"put_{form}")(1.0)
-    assert len(buf) == 0
-    getattr(buf, f"put_{form}")(Seven())
-    assert buf.consume_all() == form.pack(7)
-
-
-@given(st.data())
-def test_a_struct_is_unpacked_over_any_cuts(data: st.DataObject) -> None:
-    """Like struct.unpack; not enough bytes leave the reader where it was."""
-    layout = struct.Struct(data.draw(st.sampled_from(["<", ">"])) + "BhIq3s")
-    packed = data.draw(st.binary(min_size=layout.size, max_size=layout.size + 3))
-    cuts = data.draw(st.sets(st.integers(1, layout.size), max_size=5))
-    for name in ("unpack", "try_unpack"):
-        reader = BytesReader(cut_at(packed, cuts))
-        assert getattr(reader, name)(layout) == layout.unpack(packed[: layout.size])
-        left = len(packed) - layout.size
-        assert len(reader) == left
-        with pytest.raises(NotEnoughBytes) as caught:
-            reader.unpack(layout)
-        assert (caught.value.requested, caught.value.available) == (layout.size, left)
-        assert reader.try_unpack(layout) is None
-        assert len(reader) == left
-        check_laws(reader)
+@pytest.mark.parametrize("form", FIXED + WIDE[1::5] + VARINTS, ids=str)
+def test_bools_and_what_has_an_index_are_integers(form: Format | Varint) -> None:
+    """As values and as arguments; one that does not fit is named by its value."""
+    args = tuple(map(Index, form.args))
+    target = BytearrayMut(bytearray())
+    put = getattr(target, f"put_{form.name}")
+    put(False, *args)
+    if getattr(form, "nbytes", 1):
+        put(True, *args)
+        put(Index(1), *args)
+        assert leaves(target) == form.pack(0) + form.pack(1) * 2
+    reader = BytesReader(leaves(target) + bytes(16))
+    for verb in VERBS:
+        assert getattr(reader, f"{verb}_{form.name}")(*args) in (0, 1)
+    if getattr(form, "kind", "") != "f":
+        much, match = Index(1 << 200), f"^{1 << 200} does not fit"
+        refuses(target, OverflowError, f"put_{form.name}", much, *args, match=match)
 
 
-def test_an_empty_struct_needs_no_bytes() -> None:
-    """There is always enough of nothing."""
-    reader = BytesReader(b"")
-    assert reader.unpack(struct.Struct("")) == ()
-    assert reader.try_unpack(struct.Struct("")) == ()
+@pytest.mark.parametrize("order", PREFIXES)
+def test_floats_that_are_no_everyday_numbers(order: str) -> None:
+    """Infinities, a nan with its sign, both zeros, the least of the subnormals: as by struct."""
+    for nbits, least in {16: 2.0**-24, 32: 2.0**-149, 64: 2.0**-1074}.items():
+        form = next(form for form in FIXED if form.name == f"f{nbits}_{order}")
+        for value in (math.inf, -math.inf, math.nan, -math.nan, 0.0, -0.0, least, -least, True, 3):
+            target = BytesBuf.with_capacity(8)
+            getattr(target, f"put_{form.name}")(value)
+            packed = leaves(target)
+            assert packed == form.pack(value)
+            assert same(call(BytesReader(packed), "get", form), form.unpack(packed))
+            assert math.isnan(value) or call(ThreeMethods([packed]), "peek", form) == value
+
+
+# Widths that are an argument
+
+
+@pytest.mark.parametrize("name", sorted({form.name for form in WIDE}))
+@pytest.mark.parametrize(
+    ("nbytes", "error"),
+    [(-1, ValueError), (17, ValueError), (10**30, ValueError), (-(10**30), ValueError)]
+    + [(wrong, TypeError) for wrong in (1.0, "1", None)],
+)
+def test_what_is_no_width_is_refused(name: str, nbytes: object, error: type[Exception]) -> None:
+    """By the loud and the quiet, whether the bytes are there or not; nothing has moved."""
+    for kind, available in itertools.product(BUFS, (0, 20)):
+        buf = make_buf(kind, bytes(available), {3})
+        for verb in VERBS:
+            with pytest.raises(error) as caught:
+                getattr(buf, f"{verb}_{name}")(nbytes)
+            assert not isinstance(caught.value, NotEnoughBytes)
+        check(buf, bytes(available))
+    for make in TARGETS.values():
+        refuses(make(20), error, f"put_{name}", 0, nbytes)

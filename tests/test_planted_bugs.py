@@ -6,14 +6,15 @@ from collections.abc import Callable
 
 import hypothesis
 import pytest
-from hypothesis.stateful import run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 from machine import BytesMachine
+from machine_dividing import DividingMachine
 
 from trio_bytesbuf import BytesBuf, BytesView, MemoryInUse
 from trio_bytesbuf.mem import _shelf
 from trio_bytesbuf.mem._shelf import Shelf, ShelfStatistics
+from trio_bytesbuf.seq import MemoryGuard, _builder, _dividing, _unique, _window
 from trio_bytesbuf.seq import _contents as contents_module
-from trio_bytesbuf.seq import _window
 from trio_bytesbuf.seq._block import Block
 from trio_bytesbuf.seq._view import make_view
 from trio_bytesbuf.seq._window import BytesBufVectoredWrite
@@ -21,19 +22,19 @@ from trio_bytesbuf.seq._window import BytesBufVectoredWrite
 BUGS = []
 
 
-def bug(symptom: str) -> Callable:
-    """Count a function that breaks the library among the bugs; the machine sees it as `symptom`."""
+def bug(symptom: str, machine: type[RuleBasedStateMachine] = BytesMachine) -> Callable:
+    """Count a function that breaks the library among the bugs; `machine` sees it as `symptom`."""
 
     def add(plant: Callable[[pytest.MonkeyPatch], None]) -> None:
-        BUGS.append(pytest.param(plant, symptom, id=plant.__name__))
+        BUGS.append(pytest.param(plant, symptom, machine, id=plant.__name__))
 
     return add
 
 
-def play() -> None:
-    """Run the machine until its first failure, which is not made any smaller."""
+def play(machine: type[RuleBasedStateMachine]) -> None:
+    """Run a machine until its first failure, which is not made any smaller."""
     run_state_machine_as_test(
-        BytesMachine,
+        machine,
         settings=hypothesis.settings(
             max_examples=200,
             stateful_step_count=40,
@@ -410,14 +411,138 @@ def a_ring_without_a_bound(patch):
     patch.setattr(Shelf, "_lease_new", lease_new_and_keep)
 
 
-@pytest.mark.parametrize(("plant", "symptom"), BUGS)
-def test_the_machine_sees_every_planted_bug(plant, symptom, monkeypatch) -> None:
+# Builders that are cut, joined and given memory back
+
+
+def dividing(symptom: str) -> Callable:
+    """Count a bug that the machine of dividing builders sees."""
+    return bug(symptom, DividingMachine)
+
+
+def is_ours(piece: memoryview) -> bool:
+    return type(piece.obj) is bytearray
+
+
+@dividing("other bytes|may be written|may write to the same byte")
+def a_block_that_is_always_alone(patch):
+    """A builder fills the front of its block again, though views show it."""
+    patch.setattr(_builder, "is_alone", lambda _: True)
+
+
+@dividing("other bytes|may be written")
+def a_view_that_is_always_unique(patch):
+    """A view becomes a builder, though others show the same memory."""
+
+    def is_apart(view):
+        return all(map(is_ours, view._pieces)) and _unique._are_apart(view._pieces)
+
+    patch.setattr(BytesView, "is_unique", is_apart)
+
+
+@dividing("lies on itself|other bytes|may write to the same byte")
+def uniqueness_that_overlooks_overlaps(patch):
+    """A view that shows some bytes twice becomes a builder that writes what it has shown."""
+    patch.setattr(_unique, "_are_apart", lambda _: True)
+
+
+@dividing("other bytes|may be written")
+def overwrite_ignores_what_was_shown(patch):
+    """Filled bytes are written over, though a view shows them."""
+    overwrite = BytesBuf.overwrite
+
+    def overwrite_all(buf, offset, data):
+        for index, piece in enumerate(buf._pieces):
+            if is_ours(piece):
+                buf._pieces[index] = next(_unique.writable_pieces((piece,)))
+        overwrite(buf, offset, data)
+
+    patch.setattr(BytesBuf, "overwrite", overwrite_all)
+
+
+@dividing("other bytes|may be written")
+def peek_leaves_what_it_shows_writable(patch):
+    """What `peek` has shown does not count as shown."""
+
+    def peek_and_forget(buf, max_nbytes=None):
+        buf._seal()
+        pieces = deque(buf._pieces)
+        view = peek(buf, max_nbytes)
+        buf._pieces = pieces
+        return view
+
+    peek = BytesBuf.peek
+    patch.setattr(BytesBuf, "peek", peek_and_forget)
+
+
+@dividing("strangers were joined|holds other bytes")
+def unsplit_joins_strangers(patch):
+    """Two builders are joined, whatever lies between them."""
+    patch.setattr(_dividing.Dividing, "_is_followed_by", lambda *_: True)
+
+
+@dividing("write to the same byte|other bytes|may be written")
+def a_block_cut_with_an_overlap(patch):
+    """The last byte before a cut is the first behind it."""
+    split = Block._split
+
+    def split_too_late(block, at):
+        far = split(block, at)
+        far._start = far._end = at - 1
+        far._stop -= 1
+        return far
+
+    patch.setattr(Block, "_split", split_too_late)
+
+
+@dividing("write to the same byte|other bytes|may be written")
+def split_off_overlaps_at_the_border(patch):
+    """A builder that is cut behind what is filled leaves its last byte to both."""
+    split_to = BytesBuf.split_to
+
+    def split_to_and_share(buf, nbytes):
+        front = split_to(buf, nbytes)
+        block = buf._blocks[-1] if buf._blocks else None
+        if nbytes and block and not buf._pieces and 0 < block._start == block._end:
+            block._start = block._end = block._start - 1
+            block._stop -= 1
+        return front
+
+    patch.setattr(BytesBuf, "split_to", split_to_and_share)
+
+
+@dividing("guarded memory has other bytes")
+def guards_that_no_proof_counts(patch):
+    """A builder's guard keeps its memory alive, but not as it is."""
+    patch.setattr(BytesBuf, "extend_lifetime", lambda buf: MemoryGuard(buf._blocks))
+
+
+@dividing("room worn down to crumbs")
+def unsplit_leaves_the_cut_in_the_room(patch):
+    """Room that comes back stays cut in two."""
+    patch.setattr(_dividing, "_rooms", lambda near, far: far + near)
+
+
+@dividing("a refused call has changed something")
+def extend_reserves_before_it_is_refused(patch):
+    """A call that is refused has made room."""
+    extend = BytesBuf.extend
+
+    def reserve_first(buf, data, memory=None):
+        buf.reserve(len(data), memory)
+        extend(buf, data, memory)
+
+    patch.setattr(BytesBuf, "extend", reserve_first)
+
+
+@pytest.mark.parametrize(("plant", "symptom", "machine"), BUGS)
+def test_the_machine_sees_every_planted_bug(plant, symptom, machine, monkeypatch) -> None:
     """With the bug, some step shows what should never be seen: the bug's own symptom."""
     plant(monkeypatch)
-    with pytest.raises(AssertionError, match=f"^[^\n]*{symptom}"):
-        play()
+    with pytest.raises(AssertionError, match=f"^[^\n]*({symptom})"):
+        play(machine)
 
 
-def test_the_machine_sees_nothing_where_nothing_is_planted() -> None:
+@pytest.mark.parametrize("machine", [BytesMachine, DividingMachine])
+def test_the_machine_sees_nothing_where_nothing_is_planted(machine) -> None:
     """The same run of the same machine passes on the library as it is."""
-    play()
+    play(machine)

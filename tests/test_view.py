@@ -13,6 +13,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import attrs
 import numpy as np
 import pytest
 from hypothesis import given
@@ -165,6 +166,11 @@ def test_a_view_is_never_equal_to_what_is_no_bytes(other: object) -> None:
 
 def test_an_array_of_numbers_is_not_equal_to_its_bytes() -> None:
     """Items that are not bytes are not compared as if they were."""
+    view = cut_at(b"abc", {1})
+    for same in (view, view.compact()):
+        assert same != memoryview(b"abc").cast("c")
+        assert same != memoryview(b"abc").cast("B", (3, 1))
+        assert same == memoryview(b"abc").cast("b") == same  # items of the same value, as in bytes
     assert BytesView(words().tobytes()) != memoryview(words())
     assert memoryview(words()) != BytesView(words().tobytes())
     assert BytesView(b"abc") != array.array("B", b"abc")
@@ -826,13 +832,19 @@ CALLS: dict[str, Callable[[BytesView], object]] = {
     "__buffer__": lambda view: view[:1].__buffer__(0),
     "__contains__": lambda view: b"x" in view,
     "__eq__": lambda view: view == b"abcdef",
+    "__format__": lambda view: f"{view:x} {view:X} {view:?}",
+    "__ge__": lambda view: view >= b"abd",
     "__getitem__": lambda view: (view[0], view[1:3], view[::2]),
+    "__gt__": lambda view: view > b"abd",
     "__hash__": hash,
     "__iter__": list,
+    "__le__": lambda view: view <= b"abd",
     "__len__": len,
+    "__lt__": lambda view: view < b"abd",
     "__ne__": lambda view: view != b"abcdef",
     "__radd__": lambda view: b"x" + view,
     "__reduce_ex__": lambda view: [view.__reduce_ex__(protocol) for protocol in range(6)],
+    "__reversed__": lambda view: list(reversed(view)),
     "compact": BytesView.compact,
     "concat": lambda view: view.concat(b"x"),
     "contiguous": BytesView.contiguous,
@@ -847,15 +859,27 @@ CALLS: dict[str, Callable[[BytesView], object]] = {
     "from_views": lambda view: BytesView.from_views([view, view]),
     "hex": BytesView.hex,
     "index": lambda view: view.index(b"de"),
+    "is_unique": BytesView.is_unique,
+    "lstrip": lambda view: view.lstrip(b"ab"),
     "metas": lambda view: view.metas,
     "block_refs": lambda view: view.block_refs,
     "partition": lambda view: view.partition(b"de"),
     "pieces": lambda view: view.pieces,
     "range": lambda view: view.range(0, 2),
     "retained_nbytes": lambda view: view.retained_nbytes,
+    "removeprefix": lambda view: view.removeprefix(b"ab"),
+    "removesuffix": lambda view: view.removesuffix(b"ef"),
     "rfind": lambda view: view.rfind(b"de"),
+    "rindex": lambda view: view.rindex(b"de"),
+    "rpartition": lambda view: view.rpartition(b"de"),
+    "rsplit": lambda view: view.rsplit(b"c"),
+    "rstrip": lambda view: view.rstrip(b"ef"),
+    "slice_ref": lambda view: view.slice_ref(b""),
     "split": lambda view: view.split(b"c"),
+    "split_at": lambda view: view.split_at(2),
+    "splitlines": BytesView.splitlines,
     "startswith": lambda view: view.startswith((b"x", b"a")),
+    "strip": lambda view: view.strip(b"abef"),
     "to_bytes": BytesView.to_bytes,
     "try_range": lambda view: view.try_range(0, 2),
 }
@@ -866,9 +890,12 @@ NEEDS_NO_BYTES = {"release", "__enter__", "__exit__", "__repr__", "__copy__", "_
 
 def test_the_list_of_calls_is_complete() -> None:
     """Every public attribute, and every special method that is ours, is in one of the two lists."""
+    layers = BytesView.__mro__[:-1]  # `object` is not ours
+    assert all(layer.__module__.startswith("trio_bytesbuf.seq.") for layer in layers)
     ours = {
         name
-        for name, value in vars(BytesView).items()
+        for layer in layers
+        for name, value in vars(layer).items()
         if not name.startswith("_") or (name.startswith("__") and callable(value))
     }
     of_the_class = {"__init__", "__getattr__"}
@@ -918,6 +945,26 @@ def test_a_with_block_releases_also_when_it_fails() -> None:
         len(view)
 
 
+def test_releasing_changes_no_law_of_equality_and_hash() -> None:
+    """A view in a dictionary is found when its twin is released, which is equal to nothing."""
+    view, twin = cut_at(b"abcdef", {3}), cut_at(b"abcdef", {1})
+    found = {view: "found"}
+    twin_hash = hash(twin)
+    twin.release()
+    assert found[b"abcdef"] == "found"
+    assert hash(view) == twin_hash
+    for compare in (lambda: view == twin, lambda: twin == view, lambda: twin < view):
+        with pytest.raises(Released):
+            compare()
+    for compare in (
+        lambda: twin == b"abcdef",
+        lambda: bytearray(b"abcdef") == twin,
+        lambda: hash(twin),
+    ):
+        with pytest.raises(Released):
+            compare()
+
+
 def test_what_was_cut_from_a_released_view_goes_on_working() -> None:
     """Releasing drops what this value refers to, and nothing under anybody else."""
     view = cut_at(b"abcdef", {3})
@@ -946,6 +993,20 @@ def test_a_view_refuses_new_attributes() -> None:
         view.lenght  # noqa: B018  # the look-up is what is tested
     with pytest.raises(AttributeError):
         view.lenght = 3
+
+
+def test_a_view_is_a_value_and_no_record_of_its_slots() -> None:
+    """What takes attrs classes apart leaves it whole: `attrs.asdict`, and whoever looks like it."""
+
+    @attrs.define
+    class Message:
+        body: BytesView
+
+    view = BytesView(b"abc")
+    assert not attrs.has(BytesView)
+    assert not any("__attrs_attrs__" in vars(layer) for layer in BytesView.__mro__)
+    assert attrs.asdict(Message(view)) == {"body": view}
+    assert attrs.astuple(Message(view)) == (view,)
 
 
 def test_the_pieces_of_a_view_work_with_files(tmp_path: Path) -> None:

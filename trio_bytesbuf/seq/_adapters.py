@@ -9,10 +9,11 @@ Law 2. A `FileBuf` stands at `_place`; `_ahead` is what the file has from there 
 
 from __future__ import annotations
 
+import io
 import os
 from collections import deque
 from itertools import islice
-from typing import IO, TYPE_CHECKING, Any, Final, SupportsIndex
+from typing import IO, TYPE_CHECKING, Final, SupportsIndex
 
 from .._errors import UnexpectedEof
 from ._buf import Buf
@@ -199,6 +200,8 @@ class FileBuf(Buf):
     def __init__(self, file: IO[bytes]) -> None:
         if not hasattr(file, "read") or hasattr(file, "encoding"):
             raise TypeError(f"a binary file is wanted, not {type(file).__name__}")
+        if not file.seekable():
+            raise io.UnsupportedOperation("seek: a file is wanted that can be moved about in")
         self._file = file
         self._ahead = memoryview(b"")
         self._place = file.tell()
@@ -216,14 +219,18 @@ class FileBuf(Buf):
     def _read_ahead(self, nbytes: int) -> None:
         """Have at least `nbytes` bytes in `_ahead`; the file should have them."""
         missing = nbytes - self._ahead.nbytes
-        parts: list[Any] = [self._ahead]
-        while missing > 0:
-            part = self._file.read(missing)
-            if not part:
-                raise UnexpectedEof(wanted=nbytes, arrived=nbytes - missing)
-            parts.append(part)
-            missing -= len(part)
-            self._ahead = memoryview(b"".join(parts))
+        if missing <= 0:
+            return
+        parts: list[Buffer] = [self._ahead]
+        try:
+            while missing > 0:
+                part = self._file.read(missing)
+                if not part:
+                    raise UnexpectedEof(wanted=nbytes, arrived=nbytes - missing)
+                parts.append(part)
+                missing -= len(part)
+        finally:
+            self._ahead = memoryview(b"".join(parts))  # what had arrived is not lost
 
     def chunk(self) -> memoryview:
         """Return what was read ahead; reads if that is nothing."""
@@ -261,6 +268,13 @@ class FileBuf(Buf):
 
     def _peek_bytes(self, nbytes: SupportsIndex, /) -> bytes:
         return self.peek_view(nbytes).to_bytes()
+
+    def _take_bytes(self, nbytes: SupportsIndex, /) -> bytes:
+        return self.take(nbytes).to_bytes()
+
+    def _copy(self, room: memoryview) -> None:
+        self._read_ahead(room.nbytes)  # so that a file that became shorter moves nothing
+        super()._copy(room)
 
     def into_inner(self) -> IO[bytes]:
         """Return the file, which stands where reading has got to."""

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from .._errors import NotEnoughBytes
 from ._flat import count_of, flat_writable
-from ._numbers import varint_nbytes_max
+from ._numbers import layout_of, varint_nbytes_max
 from ._numbers_get import GetNumbers
 from ._numbers_peek import PeekNumbers
 from ._view import BytesView
@@ -40,7 +40,8 @@ class Buf(GetNumbers, PeekNumbers):
     None (or False) instead.
 
     To implement it: `remaining`, `chunk` and `advance`. Override `chunks_vectored` if the bytes
-    lie in several pieces, and `take` and `peek_view` if they can be shown without a copy.
+    lie in several pieces, or else peeks, and numbers of variable length, that lie in two of them
+    raise NotImplementedError; and `take` and `peek_view` if they can be shown without a copy.
     `as_buf` makes one of whatever holds bytes; `BytesReader` is the one for views.
 
     Example:
@@ -224,20 +225,20 @@ class Buf(GetNumbers, PeekNumbers):
           >>> BytesReader(b"\\x01\\x00\\x02name").unpack(">BH4s")
           (1, 2, b'name')
         """
-        return self._take_struct(_layout_of(layout))
+        return self._take_struct(layout_of(layout))
 
     def try_unpack(self, layout: struct.Struct | str) -> tuple[Any, ...] | None:
         """Like `unpack`, but None when it is not all there."""
-        known = _layout_of(layout)
+        known = layout_of(layout)
         return self._take_struct(known) if self.remaining() >= known.size else None
 
     def peek_unpack(self, layout: struct.Struct | str) -> tuple[Any, ...]:
         """Like `unpack`, without moving."""
-        return self._peek_struct(_layout_of(layout))
+        return self._peek_struct(layout_of(layout))
 
     def try_peek_unpack(self, layout: struct.Struct | str) -> tuple[Any, ...] | None:
         """Like `peek_unpack`, but None when it is not all there."""
-        known = _layout_of(layout)
+        known = layout_of(layout)
         return self._peek_struct(known) if self.remaining() >= known.size else None
 
     def _take_struct(self, layout: struct.Struct, /) -> tuple[Any, ...]:
@@ -315,7 +316,3 @@ class Buf(GetNumbers, PeekNumbers):
     def _one_more(self) -> NotEnoughBytes:
         available = self.remaining()
         return NotEnoughBytes(requested=available + 1, available=available)
-
-
-def _layout_of(layout: struct.Struct | str) -> struct.Struct:
-    return layout if isinstance(layout, struct.Struct) else struct.Struct(layout)

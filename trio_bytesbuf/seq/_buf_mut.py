@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final, SupportsIndex
 from .._errors import BufferFull
 from ._adapters import as_buf
 from ._flat import count_of
+from ._numbers import layout_of
 from ._numbers_put import PutNumbers
 from ._queries import flat_of
 
@@ -159,8 +160,7 @@ class BufMut(PutNumbers):
           >>> buf.peek()
           BytesView(b'\\x01\\x00\\x02name')
         """
-        known = layout if isinstance(layout, struct.Struct) else struct.Struct(layout)
-        self.put_slice(known.pack(*values))
+        self.put_slice(layout_of(layout).pack(*values))
 
     def put_str(self, text: str, encoding: str = "utf-8", errors: str = "strict") -> None:
         """Put the bytes of `text`; an f-string formats.

@@ -6,21 +6,23 @@ of that, is in `_contents`; how they are cut and joined in `_dividing`.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final, SupportsIndex
 
 import attrs
 
 from .._errors import BufferFull, NotEnoughBytes
-from ._block import Block, BlockRef
+from ._block import Block, BlockRef, owned_block
 from ._buf_mut import byte_of
-from ._contents import check_contents
+from ._contents import Contents, check_contents
 from ._dividing import Dividing
 from ._flat import count_of
+from ._numbers import Packers
 from ._queries import flat_of
 from ._source import default_source, own_blocks, take_ownership
 from ._unique import is_alone, writable_pieces
-from ._view import BytesView
+from ._view import BytesView, make_view
 from ._window import BytesBufVectoredWrite, lend
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from ._source import BlockSource
 
 _new_object = object.__new__
+_packers = Packers()
 
 COALESCED_NBYTES: Final = 256
 """Pieces below this are joined with a view as small that is put behind them, which bounds what a
@@ -125,11 +128,15 @@ class BytesBuf(Dividing):
             raise TypeError(f"a BytesView is wanted, not {type(view).__name__}")
         if not view.is_unique():
             return None
+        taken = make_view(view._pieces, view._nbytes, view._refs)
+        view.release()  # first, so that no other thread comes to see anything through it
+        if not taken.is_unique():  # one did, after we had looked
+            view._pieces, view._nbytes, view._refs = taken._pieces, taken._nbytes, taken._refs
+            return None
         buf = cls()
-        buf._refs.extend(map(_ours, view.block_refs))
-        buf._pieces.extend(writable_pieces(view._pieces))
-        buf._nbytes = len(view)
-        view.release()
+        buf._refs.extend(map(_ours, taken.block_refs))
+        buf._pieces.extend(writable_pieces(taken._pieces))
+        buf._nbytes = len(taken)
         return buf
 
     # Making room
@@ -200,6 +207,7 @@ class BytesBuf(Dividing):
         if missing <= 0:
             self.truncate(nbytes)
         else:
+            self._close_window()  # or refuse before anything has changed
             self.reserve(missing, memory)
             self.put_repeated(byte, missing)
 
@@ -228,6 +236,7 @@ class BytesBuf(Dividing):
             if not isinstance(data, Iterable) or isinstance(data, memoryview):
                 raise
             source = memoryview(bytes(bytearray(data)))
+        self._close_window()  # or refuse before anything has changed
         self.reserve(source.nbytes, memory)
         self.put_slice(source)
 
@@ -267,20 +276,51 @@ class BytesBuf(Dividing):
         """
         source = data if type(data) is bytes else flat_of(data)
         nbytes = len(source)
+        if self._window is None and self._busy is None and self._blocks:
+            block = self._blocks[-1]
+            end = block._end
+            stop = end + nbytes
+            if stop < block._stop:  # the common case: it fits, and there is room left
+                block._memory[end:stop] = source
+                block._end = stop
+                self._nbytes += nbytes
+                self._room -= nbytes
+                return
+        self._put_over_blocks(memoryview(source))
+
+    def put_struct(self, layout: struct.Struct | str, *values: object) -> None:
+        """Put what a `struct.Struct`, or its format, makes of `values`; see `BufMut`.
+
+        Raises:
+          BufferFull: there is not enough room.
+          struct.error: `layout` is no format, or a value does not fit it.
+          TypeError: `layout` is neither.
+          MemoryInUse: a slice of a window is still alive.
+
+        Cost: one copy. It is packed first and put then, as an `__index__` of a value may do
+        anything with the builder.
+        """
+        data = _packers[layout](*values)
+        # As in put_slice, which is not called: that would cost a tenth more.
+        nbytes = len(data)
+        if self._window is None and self._busy is None and self._blocks:
+            block = self._blocks[-1]
+            end = block._end
+            stop = end + nbytes
+            if stop < block._stop:
+                block._memory[end:stop] = data
+                block._end = stop
+                self._nbytes += nbytes
+                self._room -= nbytes
+                return
+        self._put_over_blocks(memoryview(data))
+
+    def _put_over_blocks(self, source: memoryview) -> None:
+        """Copy `source` into as many blocks as it needs, if there is room."""
+        nbytes = source.nbytes
         if nbytes > self._room:
             raise BufferFull(requested=nbytes, available=self._room)
         self._close_window()
-        if not nbytes:
-            return
-        block = self._blocks[-1]
-        end = block._end
-        if nbytes < block._stop - end:  # the common case: it fits, and there is room left
-            block._memory[end : end + nbytes] = source
-            block._end = end + nbytes
-            self._nbytes += nbytes
-            self._room -= nbytes
-            return
-        source = memoryview(source)
         at = 0
         while at < nbytes:
             block = self._blocks[-1]
@@ -449,12 +489,46 @@ def _parts(pieces: Iterable[memoryview], start: int, nbytes: int) -> Iterator[me
         yield part
 
 
+_MADE_WHEN_WANTED: Final = frozenset(
+    ("_pieces", "_refs", "_blocks", "_nbytes", "_window", "_busy", "_seam")
+)
+
+
+class _Fresh(BytesBuf):
+    """A builder that becomes a plain one when something in it is first asked for.
+
+    A class of its own, because until 3.12 a class with `__getattr__` costs 15 to 30 ns for each
+    attribute that is looked up, also for those that are there: half of what `put_slice` takes.
+    """
+
+    __slots__ = ()
+
+    if not TYPE_CHECKING:  # a type checker would take this for permission to use any name
+
+        def __getattr__(self, name: str) -> object:
+            # Only reached for names that are missing: those of a builder from `fresh`, or a typo.
+            if name in _MADE_WHEN_WANTED:
+                blocks = [owned_block(memory) for memory in reversed(self._fresh)]
+                self._hold(blocks, self._room)
+                del self._fresh
+                self.__class__ = BytesBuf
+                return getattr(self, name)
+            raise AttributeError(f"'BytesBuf' object has no attribute {name!r}")
+
+
+_Fresh.__name__ = _Fresh.__qualname__ = "BytesBuf"
+
+for _layer in (BytesBuf, Dividing, Contents):
+    # As for views: who knows attrs classes would write a builder as a record without fields.
+    del _layer.__attrs_attrs__
+
+
 def fresh(memories: Sequence[Buffer], nbytes: int) -> BytesBuf:
     """Make an empty builder that owns `memories`, which nobody else sees, of `nbytes` bytes in all.
 
     What it is made of costs four times what the builder itself does: it is made when first used.
     """
-    buf: BytesBuf = _new_object(BytesBuf)
+    buf: BytesBuf = _new_object(_Fresh)
     buf._fresh = memories
     buf._room = nbytes
     return buf

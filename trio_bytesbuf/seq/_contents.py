@@ -23,12 +23,12 @@ from __future__ import annotations
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Final, Self, SupportsIndex
+from typing import TYPE_CHECKING, Self, SupportsIndex
 
 import attrs
 
 from .._errors import MemoryInUse, NotEnoughBytes
-from ._block import Block, BlockRef, check_apart, check_block, owned_block
+from ._block import Block, BlockRef, check_apart, check_block
 from ._buf_mut import BufMut
 from ._flat import SoleOwner, count_of
 from ._guard import MemoryGuard
@@ -54,6 +54,7 @@ class Contents(SoleOwner, BufMut):
     _room: int
     _window: memoryview | None
     _busy: str | None
+    _seam: tuple[int, int] | None
     _fresh: Sequence[Buffer]
 
     def __init__(self) -> None:
@@ -63,7 +64,7 @@ class Contents(SoleOwner, BufMut):
         self._pieces = deque()
         self._refs = deque()
         self._nbytes = 0
-        self._window = self._busy = None
+        self._window = self._busy = self._seam = None
         self._room = room
         self._blocks = blocks
 
@@ -72,17 +73,6 @@ class Contents(SoleOwner, BufMut):
         buf: Self = _new_object(cls)
         buf._hold(list(blocks)[::-1], room)
         return buf
-
-    if not TYPE_CHECKING:  # a type checker would take this for permission to use any name
-
-        def __getattr__(self, name: str) -> object:
-            # Only reached for names that are missing: those of a builder from `fresh`, or a typo.
-            if name in _MADE_WHEN_WANTED:
-                blocks = [owned_block(memory) for memory in reversed(self._fresh)]
-                self._hold(blocks, self._room)
-                del self._fresh  # the last, so that an interrupt has this done again
-                return getattr(self, name)
-            raise AttributeError(f"'BytesBuf' object has no attribute {name!r}")
 
     # How much it holds
 
@@ -324,13 +314,12 @@ class Contents(SoleOwner, BufMut):
 
     def extend_lifetime(self) -> MemoryGuard:
         """Return a guard that keeps all memory of the builder alive when the builder is gone."""
-        return MemoryGuard((*self._refs, *self._pieces, *self._blocks))  # owners outlive the rest
+        # Slices, which the proofs count; owners outlive the rest.
+        rooms = [block._memory[:] for block in self._blocks]
+        return MemoryGuard((*self._refs, *(piece[:] for piece in self._pieces), *rooms))
 
     def __repr__(self) -> str:
         return f"<BytesBuf of {self._nbytes} bytes, room for {self._room} more>"
-
-
-_MADE_WHEN_WANTED: Final = frozenset(("_pieces", "_refs", "_blocks", "_nbytes", "_window", "_busy"))
 
 
 def check_contents(buf: Contents) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import itertools
 import operator
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Self, SupportsIndex, overload
 
 import attrs
@@ -85,11 +85,23 @@ class Cuts(Queries):
         sought = _separator_of(sep)
         limit = operator.index(maxsplit)
         hits = _pieces.hits(self._pieces, sought)
+        return self._cut_at(hits if limit < 0 else itertools.islice(hits, limit), len(sought))
+
+    def rsplit(self, sep: Buffer, maxsplit: int = -1) -> list[Self]:
+        """Like `split`, but cut from the end on: at the last ones, if not at all of them."""
+        sought = _separator_of(sep)
+        limit = operator.index(maxsplit)
+        hits = _pieces.rhits(reversed(self._pieces), sought, self._nbytes)
+        found = list(hits if limit < 0 else itertools.islice(hits, limit))
+        return self._cut_at(reversed(found), len(sought))
+
+    def _cut_at(self, places: Iterable[int], nbytes: int) -> list[Self]:
+        """Return what lies before, between and behind separators of `nbytes` at these places."""
         cuts: list[int] = []
         start = 0
-        for at in hits if limit < 0 else itertools.islice(hits, limit):
-            cuts += (at - start, len(sought))
-            start = at + len(sought)
+        for at in places:
+            cuts += (at - start, nbytes)
+            start = at + nbytes
         return list(self._cut_into((*cuts, self._nbytes - start)))[::2]
 
     def splitlines(self, keepends: bool = False) -> list[Self]:  # as bytes
@@ -139,7 +151,8 @@ class Cuts(Queries):
 
     def removeprefix(self, prefix: Buffer) -> Self:
         """Return the view without `prefix`, if it begins with that."""
-        return self[len(bytes_of(prefix)) :] if self.startswith(prefix) else self[:]
+        sought = bytes_of(prefix)
+        return self[len(sought) :] if self.startswith(sought) else self[:]
 
     def removesuffix(self, suffix: Buffer) -> Self:
         """Return the view without `suffix`, if it ends with that."""

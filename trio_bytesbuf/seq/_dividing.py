@@ -7,6 +7,8 @@ Law 1. A block that is cut belongs to two builders, each with a part of its own:
 Law 2. Builders are *adjacent* when the last filled byte of one is followed in memory by the
        first of the other, in the same exporter. Joining them makes one piece of the two, so
        that cutting and joining in turns does not wear a builder down to crumbs.
+Law 3. They are adjacent as well if they were cut where a block ends. Memory does not tell that,
+       so the front remembers the two addresses, its *seam*; it holds while both still end there.
 """
 
 from __future__ import annotations
@@ -59,7 +61,15 @@ class Dividing(Contents):
         front._pieces.extend(pieces)
         front._refs.extend(refs)
         front._nbytes = wanted
+        front._note_seam(self)
         return front
+
+    def _note_seam(self, other: Self) -> None:
+        """Remember that `other` was cut off here, if no memory can tell (Law 3)."""
+        if self._nbytes and other._nbytes:
+            last, first = self._last(), next(other._filled())
+            if last.obj is not first.obj:
+                self._seam = address_of(last) + last.nbytes, address_of(first)
 
     def split_off(self, at: SupportsIndex) -> Self:
         """Keep the first `at` bytes of the capacity; move what is behind them to a new builder.
@@ -91,6 +101,7 @@ class Dividing(Contents):
         self._blocks, other._blocks = other._blocks, self._blocks
         self._nbytes, other._nbytes = other._nbytes, self._nbytes
         self._room, other._room = other._room, self._room
+        self._seam, other._seam = other._seam, self._seam
 
     def unsplit(self, other: Self) -> None:
         """Take back what was split off: all that `other` holds, which is behind it in memory.
@@ -115,35 +126,40 @@ class Dividing(Contents):
             raise TypeError(f"a BytesBuf is wanted, not {type(other).__name__}")
         if other is self:
             raise ValueError("a builder cannot be joined with itself")
-        self._close_window()
-        other._close_window()
         if self._nbytes and other._nbytes and not self._is_followed_by(other):
             return False
+        self._close_window()
+        other._close_window()
         if other._nbytes:
             self._seal()
             self._append(other)
-            self._blocks += other._blocks  # whose first block goes on where its pieces end
+            self._blocks = _rooms(other._blocks, self._blocks)  # its pieces go on in its room
         else:
-            self._blocks[:0] = other._blocks
+            self._blocks = _rooms(self._blocks, other._blocks)
         self._nbytes += other._nbytes
         self._room += other._room
+        if other._nbytes:
+            self._seam = other._seam
         other._hold([], 0)
         self._reopen()
         return True
 
-    def _is_followed_by(self, other: Self) -> bool:
+    def _last(self) -> memoryview:
+        """Return the last filled bytes, as many as lie together; there are some."""
         block = self._blocks[-1] if self._blocks else None
         if block is not None and block._start < block._end:
-            last = block._memory[block._start : block._end]
-        else:
-            last = self._pieces[-1]
-        first = next(other._filled())
-        return last.obj is first.obj and address_of(last) + last.nbytes == address_of(first)
+            return block._memory[block._start : block._end]
+        return self._pieces[-1]
+
+    def _is_followed_by(self, other: Self) -> bool:
+        last, first = self._last(), next(other._filled())
+        end, start = address_of(last) + last.nbytes, address_of(first)
+        return (end == start and last.obj is first.obj) or self._seam == (end, start)
 
     def _append(self, other: Self) -> None:
         """Append the pieces of `other`, the first one to the last of ours if they are adjacent."""
         pieces, refs = self._pieces, self._refs
-        if pieces and other._pieces and refs[-1] is other._refs[0] and self._is_followed_by(other):
+        if pieces and other._pieces and refs[-1] is other._refs[0]:
             both = joined(pieces[-1], other._pieces[0])
             if both is not None:
                 pieces[-1] = both
@@ -226,3 +242,15 @@ class Dividing(Contents):
         for block in blocks:
             block._has_owner = False
         return blocks
+
+
+def _rooms(near: list[Block], far: list[Block]) -> list[Block]:
+    """Return the blocks of `near`, then those of `far`, which have no filled bytes.
+
+    If a block was cut there, and nothing of it is missing, it is made whole again.
+    """
+    if near and far:
+        last, following = near[0], far[-1]
+        if last._memory is following._memory and last._stop == following._start:
+            last._stop = far.pop()._stop
+    return far + near

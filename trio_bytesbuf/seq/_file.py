@@ -74,6 +74,8 @@ class BinaryFile(io.BufferedIOBase):
         window = FIRST_LINE_NBYTES
         while left:
             near = buf.chunk()[: min(left, window)].tobytes()
+            if not near:
+                buf._chunk_of_some()  # which says what is wrong with this Buf
             end = near.find(b"\n") + 1
             part = near[:end] if end else near
             buf.advance(len(part))

@@ -12,6 +12,7 @@ from __future__ import annotations
 import struct
 import sys
 from collections.abc import Callable
+from functools import lru_cache
 from math import ldexp
 from operator import index
 from typing import Final, Literal, SupportsIndex
@@ -53,6 +54,33 @@ F64_BE: Final = struct.Struct(">d")
 F64_LE: Final = struct.Struct("<d")
 F64_NE: Final = struct.Struct("=d")
 
+LAYOUTS_KEPT: Final = 100
+"""How many formats in words are kept as a `Struct`; as many as the module `struct` keeps."""
+
+_named = lru_cache(LAYOUTS_KEPT)(struct.Struct)
+
+
+def layout_of(layout: struct.Struct | str) -> struct.Struct:
+    """Return the `Struct` that a format in words describes, or itself."""
+    return layout if isinstance(layout, struct.Struct) else _named(layout)
+
+
+class Packers(dict["struct.Struct | str", Callable[..., bytes]]):
+    """What packs, for each layout that was used lately: to look it up costs half of asking for it.
+
+    Always the method of `Struct` itself, so that what comes out is `bytes` and nothing else.
+    """
+
+    __slots__ = ()
+
+    def __missing__(self, layout: struct.Struct | str) -> Callable[..., bytes]:
+        pack: Callable[..., bytes] = struct.Struct.pack.__get__(layout_of(layout))
+        if len(self) >= LAYOUTS_KEPT:
+            self.clear()
+        self[layout] = pack
+        return pack
+
+
 WIDTH_MAX: Final = 16
 """The most bytes of a number whose width is an argument: as many as the widest with a name."""
 
@@ -65,6 +93,10 @@ def width_of(nbytes: SupportsIndex) -> int:
     return width
 
 
+NAMED_NBITS_MAX: Final = 256
+"""Longer integers are not written out in errors. Twice the widest format with a name; Python itself
+refuses to write numbers of more than 4300 digits, by a ValueError."""
+
 # Fixed widths
 
 
@@ -72,7 +104,7 @@ def packed_int(layout: struct.Struct, value: int, what: str) -> bytes:
     """Return an integer's bytes; `what` is the format's name, for the error."""
     try:
         return layout.pack(value)
-    except struct.error:  # which does not name the value, and is no TypeError where it ought to be
+    except (struct.error, OverflowError):  # which name no value and are no TypeErrors
         raise _misfit(index(value), what) from None
 
 
@@ -81,18 +113,24 @@ def packed_float(layout: struct.Struct, value: float, what: str) -> bytes:
     try:
         return layout.pack(value)
     except (struct.error, OverflowError):
-        raise _misfit(ldexp(value, 0), what) from None  # float() would take text for a number, too
+        # float() would take text for a number, too; ldexp() would refuse a huge integer by itself.
+        raise _misfit(value if isinstance(value, int) else ldexp(value, 0), what) from None
 
 
 def int_bytes(value: int, width: int, order: Order, what: str, *, signed: bool) -> bytes:
     """Return the bytes of an integer of any width."""
+    number = index(value)
+    if number and not width:  # to_bytes() of CPython makes no bytes of -1, and says nothing
+        raise _misfit(number, what)
     try:
-        return index(value).to_bytes(width, order, signed=signed)
+        return number.to_bytes(width, order, signed=signed)
     except OverflowError:
-        raise _misfit(value, what) from None
+        raise _misfit(number, what) from None
 
 
 def _misfit(value: float, what: str) -> OverflowError:
+    if isinstance(value, int) and (nbits := value.bit_length()) > NAMED_NBITS_MAX:
+        return OverflowError(f"an integer of {nbits} bits does not fit {what}")
     return OverflowError(f"{value} does not fit {what}")
 
 
@@ -137,7 +175,7 @@ def read_sleb128(data: bytes, max_bits: int) -> tuple[int, int] | None:
         if byte < 0x80:
             if byte & 0x40:
                 value -= 1 << shift
-            if -1 << (max_bits - 1) <= value < 1 << (max_bits - 1):
+            if _signed_nbits(value) <= max_bits:
                 return value, nbytes
             break
         if nbytes == most:
@@ -188,9 +226,14 @@ def zigzag(value: int, max_bits: SupportsIndex) -> bytes:
     return uleb128(number << 1 if number >= 0 else ~(number << 1), max_bits)
 
 
+def _signed_nbits(value: int) -> int:
+    """Return how many bits it has in two's complement: no limit is made to compare it with."""
+    return (value if value >= 0 else ~value).bit_length() + 1
+
+
 def _signed(value: int, max_bits: SupportsIndex, what: str) -> int:
     number = index(value)
     bits = positive_count_of(max_bits, "max_bits")
-    if not -1 << (bits - 1) <= number < 1 << (bits - 1):
+    if _signed_nbits(number) > bits:
         raise _misfit(number, f"{what} of {bits} bits")
     return number

@@ -113,6 +113,19 @@ def hits(run: Iterable[memoryview], sub: bytes) -> Iterator[int]:
         tail = haystack[start:]
 
 
+def rhits(run: Iterable[memoryview], sub: bytes, at: int) -> Iterator[int]:
+    """Like `hits`, from the last hit to the first; so does `run` come, which ends at `at`."""
+    head = b""
+    for window in windows(run, max(FIRST_WINDOW_NBYTES, len(sub)), backwards=True):
+        at -= len(window)
+        haystack = bytes(window) + head
+        stop = len(haystack)
+        while (found := haystack.rfind(sub, 0, stop)) >= 0:
+            yield at + found
+            stop = found
+        head = haystack[: min(stop, len(sub) - 1)]
+
+
 def find(pieces: Pieces, sub: bytes, start: int, stop: int) -> int:
     """Return the lowest offset in [start, stop) at which `sub` begins and ends, or -1."""
     if stop - start < len(sub):
@@ -130,13 +143,7 @@ def rfind(pieces: Pieces, sub: bytes, start: int, stop: int) -> int:
     if not sub:
         return stop
     run = reversed(tuple(parts(pieces, *place(pieces, start), stop - start)))
-    haystack = b""
-    for window in windows(run, max(FIRST_WINDOW_NBYTES, len(sub)), backwards=True):
-        stop -= len(window)
-        haystack = bytes(window) + haystack[: len(sub) - 1]
-        if (found := haystack.rfind(sub)) >= 0:
-            return stop + found
-    return -1
+    return next(rhits(run, sub, stop), -1)
 
 
 def check_pieces(pieces: Pieces, nbytes: int) -> None:

@@ -41,8 +41,10 @@ class Queries:
             return self._pieces is other._pieces or _pieces.equal(self._pieces, other._pieces)
         if isinstance(other, (bytes, bytearray, memoryview)):
             view = memoryview(other)
-            if view.nbytes != self._nbytes or view.ndim != 1 or view.format != "B":
-                return NotImplemented if isinstance(other, memoryview) else False
+            if view.ndim != 1 or view.format != "B":
+                return flat_of(self) == view  # by their items, as `bytes` does
+            if view.nbytes != self._nbytes:
+                return False
             if not view.c_contiguous:
                 view = memoryview(view.tobytes())
             return not self._nbytes or _pieces.equal(self._pieces, (view,))
@@ -98,6 +100,9 @@ class Queries:
 
     def __iter__(self) -> Iterator[int]:
         return itertools.chain.from_iterable(self._pieces)
+
+    def __reversed__(self) -> Iterator[int]:
+        return itertools.chain.from_iterable(map(reversed, reversed(self._pieces)))
 
     def __contains__(self, sub: object) -> bool:
         return self.find(sub) >= 0  # type: ignore[arg-type]  # find refuses what is no buffer

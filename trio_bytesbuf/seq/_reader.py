@@ -16,11 +16,13 @@ import os
 import struct
 from collections.abc import Callable, Iterator
 from itertools import islice
+from struct import Struct
 from typing import TYPE_CHECKING, Any, Final, SupportsIndex
 
 from ._buf import Buf
 from ._file import BinaryFile
 from ._flat import count_of
+from ._numbers import layout_of, varint_nbytes_max
 from ._numbers_fast import FastNumbers
 from ._pieces import parts, place
 from ._view import BytesView, make_view, part_of
@@ -28,6 +30,7 @@ from ._view import BytesView, make_view, part_of
 if TYPE_CHECKING:
     from ._block import BlockRef
     from ._flat import Buffer
+    from ._numbers import Read
     from ._pieces import Pieces
 
 _NOTHING: Final = memoryview(b"")
@@ -124,8 +127,10 @@ class BytesReader(FastNumbers, Buf, BinaryFile):
 
     def chunks_vectored(self, max_chunks: SupportsIndex | None = None) -> tuple[memoryview, ...]:
         """Return everything that is left as memoryviews, or the first `max_chunks` of them."""
-        count = None if max_chunks is None else count_of(max_chunks, "max_chunks")
-        return tuple(islice(self._next(self.remaining()), count))
+        chunks = self._next(self.remaining())
+        if max_chunks is None:
+            return tuple(chunks)
+        return tuple(islice(chunks, min(count_of(max_chunks, "max_chunks"), len(self._pieces))))
 
     def consume_all_slices(self, visit: Callable[[memoryview], object]) -> None:
         """Call `visit` with each piece that is left, as a memoryview, and move to the end.
@@ -184,13 +189,54 @@ class BytesReader(FastNumbers, Buf, BinaryFile):
             at += part.nbytes
         self._move(at)
 
-    def _take_struct(self, layout: struct.Struct, /) -> tuple[Any, ...]:
-        try:
+    def unpack(self, layout: struct.Struct | str) -> tuple[Any, ...]:
+        """Take what a `struct.Struct`, or its format, describes and return its values; see `Buf`.
+
+        Raises:
+          NotEnoughBytes: it is not all there; nothing was taken.
+          struct.error: `layout` is no format.
+          TypeError: `layout` is neither.
+
+        Cost: no copy where it lies in one piece. A `Struct` that is made once is quicker than its
+        format in words.
+        """
+        if type(layout) is not Struct:
+            layout = layout_of(layout)
+        try:  # as _take_struct does, which is not called: that would cost a third more
             values = layout.unpack_from(self._chunk, self._offset)
-        except struct.error:  # not all in this piece, or not there at all
-            return layout.unpack(self._take_bytes(layout.size))
-        self._offset += layout.size
+        except struct.error:
+            return self._take_struct(layout)
+        nbytes = layout.size
+        if not nbytes:  # unpacks from nothing, so a closed reader has to be asked for
+            self.remaining()
+        self._offset += nbytes
         return values
+
+    def _take_struct(self, layout: struct.Struct, /) -> tuple[Any, ...]:
+        behind = self._offset + layout.size
+        if behind > self._chunk.nbytes:  # not all in this piece, or not there at all
+            return layout.unpack(self._take_bytes(layout.size))
+        values = layout.unpack_from(self._chunk, self._offset)
+        self._offset = behind
+        return values
+
+    def _peek_struct(self, layout: struct.Struct, /) -> tuple[Any, ...]:
+        if not layout.size:
+            self.remaining()
+        try:
+            return layout.unpack_from(self._chunk, self._offset)
+        except struct.error:
+            return layout.unpack(self._peek_bytes(layout.size))
+
+    def _take_varint(self, read: Read, max_bits: SupportsIndex, /) -> int:
+        bits = operator.index(max_bits)
+        most = varint_nbytes_max(bits)
+        offset = self._offset
+        found = read(self._chunk[offset : offset + most].tobytes(), bits)
+        if found is None:  # not all in this piece, or not there at all
+            return super()._take_varint(read, bits)
+        self._offset = offset + found[1]
+        return found[0]
 
     def _take_bytes(self, nbytes: SupportsIndex, /) -> bytes:
         wanted = self._wanted(nbytes)

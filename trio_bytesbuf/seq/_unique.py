@@ -7,13 +7,17 @@ Law 1. Memory is somebody's alone if each arrow to it is known: the tuple is ref
        bytearray by that managed buffer, and by as many shelves as say so (`keepers`).
 Law 2. Only bytearrays are ever called alone: what else exports memory may have other users
        that no count shows, in another process or in C.
-Law 3. Whatever else refers to one of them (a debugger, a profiler) makes the answer no,
+Law 3. The count of an object is asked before who keeps it: a pool that forgets the object in
+       between, in another thread, must not make us subtract a reference that was not counted.
+Law 4. Pieces that lie on each other see one another, so they are not alone.
+Law 5. Whatever else refers to one of them (a debugger, a profiler) makes the answer no,
        which costs a copy and never a byte.
 """
 
 from __future__ import annotations
 
 import gc
+import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from sys import getrefcount
@@ -48,13 +52,12 @@ def _counts_of_view(view: _HasPieces) -> list[tuple[int, int, int, int]]:
     for piece in pieces:
         managed = gc.get_referents(piece)[0]
         exporter = piece.obj
-        known = buffers[id(exporter)] + _kept(exporter)
         counts.append(
             (
                 getrefcount(pieces),
                 getrefcount(piece),
                 getrefcount(managed) - slices[id(managed)],
-                getrefcount(exporter) - known,
+                getrefcount(exporter) - buffers[id(exporter)] - _kept(exporter),
             )
         )
         del managed, exporter
@@ -66,8 +69,7 @@ def _counts_of_block(block: _HasMemory) -> tuple[int, int, int]:
     memory = block._memory
     managed = gc.get_referents(memory)[0]
     exporter: Any = memory.obj
-    known = _kept(exporter)
-    return getrefcount(memory), getrefcount(managed), getrefcount(exporter) - known
+    return getrefcount(memory), getrefcount(managed), getrefcount(exporter) - _kept(exporter)
 
 
 class _Lone:
@@ -87,7 +89,13 @@ def is_unique(view: _HasPieces) -> bool:
     """Say whether nobody but `view` can see the memory of its pieces."""
     if FREE_THREADED or any(type(piece.obj) is not bytearray for piece in view._pieces):
         return False
-    return all(counts == _OF_VIEW for counts in _counts_of_view(view))
+    alone = all(counts == _OF_VIEW for counts in _counts_of_view(view))
+    return alone and _are_apart(view._pieces)
+
+
+def _are_apart(pieces: Sequence[memoryview]) -> bool:
+    parts = sorted((address_of(piece), piece.nbytes) for piece in pieces)
+    return all(at + nbytes <= after for (at, nbytes), (after, _) in itertools.pairwise(parts))
 
 
 def is_alone(block: _HasMemory) -> bool:
@@ -106,13 +114,16 @@ def writable_pieces(pieces: Sequence[memoryview]) -> Iterator[memoryview]:
 
 
 def joined(left: memoryview, right: memoryview) -> memoryview | None:
-    """Return one memoryview of two that are adjacent, or None where that is not possible."""
+    """Return one memoryview of two if they are adjacent and it can be had, or else None."""
     exporter: Any = left.obj
+    if right.obj is not exporter or left.readonly != right.readonly:
+        return None
     if type(exporter) is not bytearray and type(exporter) is not bytes:
         return None
-    if left.readonly != right.readonly:
+    address = address_of(left)
+    if address + left.nbytes != address_of(right):
         return None
     whole = memoryview(exporter)
-    start = address_of(left) - address_of(whole)
+    start = address - address_of(whole)
     both = whole[start : start + left.nbytes + right.nbytes]
     return both.toreadonly() if left.readonly else both

@@ -33,7 +33,7 @@ from ._exports import as_exported, pickle_buffers_of
 from ._flat import count_of, flat
 from ._guard import MemoryGuard
 from ._proof import address_of
-from ._queries import bytes_of, flat_of
+from ._queries import Queries, bytes_of, flat_of
 from ._source import own_blocks
 from ._unique import is_unique
 
@@ -360,7 +360,7 @@ class BytesView(Cuts):
             raise ValueError("this part lies in several pieces")
         sought = flat_of(part)
         if not sought.nbytes:
-            return make_view((), 0)
+            return self[:0]
         address = address_of(sought)
         for index, piece in enumerate(self._pieces):
             offset = address - address_of(piece)
@@ -408,6 +408,12 @@ class BytesView(Cuts):
                 f"this BytesView lies in {len(self._pieces)} pieces; take contiguous() of it"
             )
         return self.first_piece
+
+
+for _layer in (BytesView, Cuts, Queries):
+    # Who knows attrs classes (attrs.asdict, msgspec, cattrs) takes them for records and writes
+    # their public fields. A view has none, so it would be written as {}, and its bytes be lost.
+    delattr(_layer, "__attrs_attrs__")
 
 
 def make_view(

@@ -13,8 +13,8 @@ from machine_dividing import DividingMachine
 from trio_bytesbuf import BytesBuf, BytesView, MemoryInUse
 from trio_bytesbuf.mem import _shelf
 from trio_bytesbuf.mem._shelf import Shelf, ShelfStatistics
-from trio_bytesbuf.seq import MemoryGuard, _builder, _dividing, _unique, _window
-from trio_bytesbuf.seq import _contents as contents_module
+from trio_bytesbuf.seq import MemoryGuard, _builder, _builder_cuts, _unique, _window
+from trio_bytesbuf.seq import _builder_contents as contents_module
 from trio_bytesbuf.seq._block import Block
 from trio_bytesbuf.seq._view import make_view
 from trio_bytesbuf.seq._window import BytesBufVectoredWrite
@@ -477,7 +477,7 @@ def peek_leaves_what_it_shows_writable(patch):
 @dividing("strangers were joined|holds other bytes")
 def unsplit_joins_strangers(patch):
     """Two builders are joined, whatever lies between them."""
-    patch.setattr(_dividing.Dividing, "_is_followed_by", lambda *_: True)
+    patch.setattr(_builder_cuts.Dividing, "_is_followed_by", lambda *_: True)
 
 
 @dividing("write to the same byte|other bytes|may be written")
@@ -519,7 +519,7 @@ def guards_that_no_proof_counts(patch):
 @dividing("room worn down to crumbs")
 def unsplit_leaves_the_cut_in_the_room(patch):
     """Room that comes back stays cut in two."""
-    patch.setattr(_dividing, "_rooms", lambda near, far: far + near)
+    patch.setattr(_builder_cuts, "_rooms", lambda near, far: far + near)
 
 
 @dividing("a refused call has changed something")

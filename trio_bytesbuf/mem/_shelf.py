@@ -153,7 +153,7 @@ _shelves: Final[list[weakref.ref[Shelf[Any]]]] = []
 def _times_kept(exporter: object) -> int:
     """Say how many rings this block is in; a shelf refers to a block, and sees nothing by that."""
     shelves = [shelf for known in tuple(_shelves) if (shelf := known()) is not None]
-    return sum(any(block is exporter for block in tuple(shelf._ring)) for shelf in shelves)
+    return sum(any(block is exporter for block in shelf._ring.copy()) for shelf in shelves)
 
 
 keepers.append(_times_kept)

@@ -17,14 +17,14 @@ import struct
 from typing import TYPE_CHECKING, Final, SupportsIndex
 
 from .._errors import BufferFull
-from ._adapters import as_buf
+from ._buf_adapters import as_buf
 from ._flat import count_of
 from ._numbers import layout_of
 from ._numbers_put import PutNumbers
-from ._queries import flat_of
+from ._view_queries import flat_of
 
 if TYPE_CHECKING:
-    from ._combinators import Source
+    from ._buf_combinators import Source
     from ._flat import Buffer
 
 RUN_NBYTES: Final = 65536

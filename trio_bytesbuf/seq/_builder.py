@@ -1,7 +1,7 @@
 """`BytesBuf`, the builder: room that is filled from the front and handed out as views.
 
 This file makes builders, gives them room and fills it. What they hold, with the laws
-of that, is in `_contents`; how they are cut and joined in `_dividing`.
+of that, is in `_builder_contents`; how they are cut and joined in `_builder_cuts`.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ import attrs
 from .._errors import BufferFull, NotEnoughBytes
 from ._block import Block, BlockRef, owned_block
 from ._buf_mut import byte_of
-from ._contents import Contents, check_contents
-from ._dividing import Dividing
+from ._builder_contents import Contents, check_contents
+from ._builder_cuts import Dividing
 from ._flat import count_of
 from ._numbers import Packers
-from ._queries import flat_of
 from ._source import default_source, own_blocks, take_ownership
 from ._unique import is_alone, writable_pieces
 from ._view import BytesView, make_view
+from ._view_queries import flat_of
 from ._window import BytesBufVectoredWrite, lend
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from struct import Struct
 from typing import TYPE_CHECKING, Any, Final, SupportsIndex
 
 from ._buf import Buf
-from ._file import BinaryFile
+from ._buf_file import BinaryFile
 from ._flat import count_of
 from ._numbers import layout_of, varint_nbytes_max
 from ._numbers_fast import FastNumbers

@@ -28,14 +28,14 @@ import attrs
 from .._errors import NotEnoughBytes, Released
 from . import _pieces
 from ._block import BlockRef
-from ._cuts import Cuts
 from ._exports import as_exported, pickle_buffers_of
 from ._flat import count_of, flat
 from ._guard import MemoryGuard
 from ._proof import address_of
-from ._queries import Queries, bytes_of, flat_of
 from ._source import own_blocks
 from ._unique import is_unique
+from ._view_cuts import Cuts
+from ._view_queries import Queries, bytes_of, flat_of
 
 if TYPE_CHECKING:
     from ._flat import Buffer

@@ -13,7 +13,7 @@ import attrs
 from .._errors import NotEnoughBytes
 from . import _pieces
 from ._flat import count_of
-from ._queries import Queries, bytes_of
+from ._view_queries import Queries, bytes_of
 
 if TYPE_CHECKING:
     from ._flat import Buffer

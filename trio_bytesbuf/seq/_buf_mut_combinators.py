@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, SupportsIndex, TypeAlias
 from .._errors import BufferFull
 from ._buf_mut import BufMut
 from ._flat import count_of, flat_writable
-from ._queries import flat_of
+from ._view_queries import flat_of
 
 if TYPE_CHECKING:
     from ._flat import Buffer

@@ -6,7 +6,7 @@ import io
 from typing import TYPE_CHECKING, Final
 
 from ._builder import BytesBuf
-from ._queries import flat_of
+from ._view_queries import flat_of
 
 if TYPE_CHECKING:
     from ._flat import Buffer

@@ -33,8 +33,8 @@ from ._buf_mut import BufMut
 from ._flat import SoleOwner, count_of
 from ._guard import MemoryGuard
 from ._pieces import check_pieces
-from ._queries import flat_of
 from ._view import BytesView, make_view, said
+from ._view_queries import flat_of
 from ._window import take_back
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ import attrs
 
 from .._errors import NotAdjacent, NotEnoughBytes
 from ._block import Block
-from ._contents import Contents
+from ._builder_contents import Contents
 from ._flat import count_of
 from ._proof import address_of
 from ._unique import joined

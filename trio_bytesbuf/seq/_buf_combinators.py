@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import IO, TYPE_CHECKING, SupportsIndex, TypeAlias
 
-from ._adapters import as_buf
 from ._buf import Buf
-from ._file import BinaryFile
+from ._buf_adapters import as_buf
+from ._buf_file import BinaryFile
 from ._flat import count_of
 from ._view import BytesView
 

@@ -480,7 +480,7 @@ def unsplit_joins_strangers(patch):
     patch.setattr(_builder_cuts.Dividing, "_is_followed_by", lambda *_: True)
 
 
-@dividing("write to the same byte|other bytes|may be written")
+@dividing("write to the same byte|other bytes|may be written|worn down")
 def a_block_cut_with_an_overlap(patch):
     """The last byte before a cut is the first behind it."""
     split = Block._split

@@ -34,12 +34,12 @@ def bug(name: str, symptom: str) -> Callable:
     return add
 
 
-def play(name: str) -> None:
+def play(name: str, max_examples: int = 200) -> None:
     """Run the machine, over one provider, until its first failure; make that no smaller."""
     run_state_machine_as_test(
         type("Machine", (ProvidersMachine,), {"names": (name,)}),
         settings=hypothesis.settings(
-            max_examples=200,
+            max_examples=max_examples,
             stateful_step_count=40,
             deadline=None,
             database=None,
@@ -119,7 +119,7 @@ def test_the_machine_sees_every_planted_bug(plant, name, symptom, monkeypatch) -
     """Each bug makes it fail, with the words that belong to it."""
     plant(monkeypatch)
     with pytest.raises(BaseException, match=symptom):
-        play(name)
+        play(name, max_examples=2000)  # some need up to 300, which depends on the draws
 
 
 @pytest.mark.parametrize("name", sorted(PROVIDERS))

@@ -44,15 +44,13 @@ import struct
 import sys
 import weakref
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import Any, Final, Self
 
 import attrs
 
 from .._errors import BadMemory, HandleExpired
 from ..seq import Block, BlockRef
-
-if TYPE_CHECKING:
-    from ..seq._flat import Buffer
+from ..seq._proof import address_of
 
 if sys.platform != "win32":  # where `require_segments` says no
     import fcntl
@@ -317,33 +315,6 @@ def open_memfd(pid: int, fd: int, name: str, mode: int) -> int:
     except (FileNotFoundError, ProcessLookupError):
         pass
     raise HandleExpired(why)
-
-
-class _PyBuffer(ctypes.Structure):
-    """CPython's `Py_buffer`, which is part of its stable ABI."""
-
-    _fields_ = (
-        ("buf", ctypes.c_void_p),
-        ("obj", ctypes.c_void_p),
-        ("len", ctypes.c_ssize_t),
-        ("itemsize", ctypes.c_ssize_t),
-        ("readonly", ctypes.c_int),
-        ("ndim", ctypes.c_int),
-        ("format", ctypes.c_void_p),
-        ("shape", ctypes.c_void_p),
-        ("strides", ctypes.c_void_p),
-        ("suboffsets", ctypes.c_void_p),
-        ("internal", ctypes.c_void_p),
-    )
-
-
-def address_of(data: Buffer) -> int:
-    """Return where in memory `data` begins, read-only or not: ctypes' own way needs writable."""
-    buffer = _PyBuffer()
-    ctypes.pythonapi.PyObject_GetBuffer(ctypes.py_object(data), ctypes.byref(buffer), 0)
-    address = int(buffer.buf or 0)
-    ctypes.pythonapi.PyBuffer_Release(ctypes.byref(buffer))
-    return address
 
 
 @functools.cache

@@ -68,8 +68,9 @@ class Dividing(Contents):
         """Remember that `other` was cut off here, if no memory can tell (Law 3)."""
         if self._nbytes and other._nbytes:
             last, first = self._last(), next(other._filled())
-            if last.obj is not first.obj:
-                self._seam = address_of(last) + last.nbytes, address_of(first)
+            end, start = address_of(last) + last.nbytes, address_of(first)
+            if last.obj is not first.obj or end != start:
+                self._seam = end, start
 
     def split_off(self, at: SupportsIndex) -> Self:
         """Keep the first `at` bytes of the capacity; move what is behind them to a new builder.

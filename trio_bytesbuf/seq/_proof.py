@@ -58,13 +58,11 @@ def own_memoryview(exporter: Buffer, /) -> memoryview:
     return window.toreadonly() if exporter.readonly else window
 
 
-def address_of(view: memoryview, /) -> int:
-    """Return where in memory `view` begins."""
-    if not view.readonly and view.nbytes:
-        return ctypes.addressof(ctypes.c_char.from_buffer(view))
+def address_of(data: Buffer, /) -> int:
+    """Return where in memory `data` begins, read-only or not: ctypes' own way needs writable."""
     buffer = _PyBuffer()
-    ctypes.pythonapi.PyObject_GetBuffer(ctypes.py_object(view), ctypes.byref(buffer), 0)
-    address: int = buffer.buf or 0
+    ctypes.pythonapi.PyObject_GetBuffer(ctypes.py_object(data), ctypes.byref(buffer), 0)
+    address = int(buffer.buf or 0)
     ctypes.pythonapi.PyBuffer_Release(ctypes.byref(buffer))
     return address
 

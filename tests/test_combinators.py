@@ -27,6 +27,7 @@ from trio_bytesbuf import (
     BytesBuf,
     BytesReader,
     BytesView,
+    MemoryInUse,
     NotEnoughBytes,
     UnexpectedEof,
 )
@@ -333,6 +334,8 @@ def test_a_file_comes_back_where_reading_has_got_to(tmp_path: Path) -> None:
         assert buf.peek_view(100) == TEXT[8:108]
         assert buf.into_inner() is file
         assert file.tell() == 8
+        assert not buf.remaining()
+        buf = FileBuf(file)
         buf.advance(1000)
         assert buf.into_inner().tell() == 1008
         assert file.read(7) == TEXT[1008:1015]
@@ -721,3 +724,32 @@ def test_a_writer_that_is_closed_says_so_and_gives_back_what_it_filled() -> None
         with pytest.raises(ValueError, match="I/O operation on a closed"):
             call()
     assert target.inner == array.array("H", [1, 2]).tobytes()
+
+
+def test_a_deque_that_is_not_ours_alone_is_refused() -> None:
+    """One that drops chunks by itself at once; one from which chunks were taken when it shows."""
+    with pytest.raises(ValueError, match="at most 2 chunks drops some unread"):
+        ChunksBuf(deque([b"ab"], maxlen=2))
+    chunks = deque([b"ab", b"cd"])
+    buf = ChunksBuf(chunks)
+    chunks.popleft()
+    with pytest.raises(RuntimeError, match="taken chunks out"):
+        buf.get_u8()
+
+
+def test_a_chain_of_targets_writes_nothing_if_the_second_refuses() -> None:
+    """Though there is room in both."""
+    first, last = SliceMut(bytearray(1)), BytesBuf.with_capacity(8)
+    pen = last.chunk_mut()[:1]
+    with pytest.raises(MemoryInUse):
+        ChainMut(first, last).put_slice(b"xyz")
+    assert bytes(first.filled) == b""
+    del pen
+    ChainMut(first, last).put_slice(b"xyz")
+    assert (bytes(first.filled), last.peek()) == (b"x", b"yz")
+
+
+def test_what_is_written_to_says_how_it_is_read() -> None:
+    """A builder is no `Buf`, and the error names the way."""
+    with pytest.raises(TypeError, match=r"consume_all\(\) of it can be read"):
+        as_buf(BytesBuf())

@@ -39,6 +39,10 @@ from .seq import BufMut as BufMut
 from .seq import BytesBuf as BytesBuf
 from .seq import BytesReader as BytesReader
 from .seq import BytesView as BytesView
+from .seq import Chain as Chain
+from .seq import Limited as Limited
+from .seq import as_buf as as_buf
+from .seq import as_buf_mut as as_buf_mut
 
 __all__ = [
     "BadMemory",
@@ -51,8 +55,10 @@ __all__ = [
     "BytesReader",
     "BytesView",
     "CappedPool",
+    "Chain",
     "GlobalPool",
     "HandleExpired",
+    "Limited",
     "MemoryInUse",
     "NotAdjacent",
     "NotEnoughBytes",
@@ -62,6 +68,8 @@ __all__ = [
     "UnexpectedEof",
     "VarintTooLong",
     "Write",
+    "as_buf",
+    "as_buf_mut",
     "default_memory",
     "open_tcp_stream",
     "open_unix_socket",

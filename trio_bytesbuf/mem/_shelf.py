@@ -150,10 +150,15 @@ class Shelf(Generic[E]):
 _shelves: Final[list[weakref.ref[Shelf[Any]]]] = []
 
 
-def _times_kept(exporter: object) -> int:
+def _times_kept(exporter: bytearray) -> int:
     """Say how many rings this block is in; a shelf refers to a block, and sees nothing by that."""
+    nbytes = memoryview(exporter).nbytes
     shelves = [shelf for known in tuple(_shelves) if (shelf := known()) is not None]
-    return sum(any(block is exporter for block in shelf._ring.copy()) for shelf in shelves)
+    return sum(
+        any(block is exporter for block in shelf._ring.copy())
+        for shelf in shelves
+        if shelf.block_nbytes == nbytes
+    )
 
 
 keepers.append(_times_kept)

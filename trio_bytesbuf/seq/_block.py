@@ -10,9 +10,9 @@ Law 1. start <= end <= stop. The bytes before `start` are somebody else's: a vie
 Law 2. A block has one owner, the `BytesBuf` it was handed to; handing it over twice is refused.
 Law 3. While somebody may write through a window, no byte of that window counts as filled.
 
-`check_block` raises if the first does not hold; `_buf` holds itself to the others. That two blocks
-have no memory in common is their provider's word: to look costs 1 µs a block, so only
-`check_apart` does.
+`check_block` raises if the first does not hold; `_builder_contents` holds itself to the others.
+That two blocks have no memory in common is their provider's word: to look costs 1 µs a block, so
+only `check_apart` does.
 """
 
 from __future__ import annotations
@@ -132,7 +132,10 @@ class Block(SoleOwner):
     def _cut(self, nbytes: int) -> memoryview:
         """Give away the first `nbytes` filled bytes, to be written to until they are shown."""
         start = self._start
-        self._start = stop = start + nbytes
+        stop = start + nbytes
+        if stop > self._end:  # an interrupt broke the builder: never show what may be written
+            raise RuntimeError("this builder was interrupted half-way; make a new one")
+        self._start = stop
         return self._memory[start:stop]
 
     def _split(self, at: int) -> Block:

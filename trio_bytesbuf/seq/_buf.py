@@ -271,7 +271,7 @@ class Buf(GetNumbers, PeekNumbers):
             return chunk[:wanted].tobytes()
         parts: list[memoryview] = []
         missing = wanted
-        for chunk in self.chunks_vectored():
+        for chunk in self.chunks_vectored(wanted):  # none is empty
             parts.append(chunk[:missing])
             missing -= parts[-1].nbytes
             if not missing:
@@ -283,10 +283,14 @@ class Buf(GetNumbers, PeekNumbers):
 
     def _varint(self, read: Read, max_bits: SupportsIndex) -> tuple[int, int] | None:
         most = varint_nbytes_max(max_bits)
+        bits = max_bits.__index__()
         near = self.chunk()[:most].tobytes()
-        found = read(near, max_bits.__index__())
+        found = read(near, bits)
         if found is None and (left := min(most, self.remaining())) > len(near):
-            found = read(self._peek_bytes(left), max_bits.__index__())
+            near = b"".join(self.chunks_vectored(most))[:most]  # no chunk is empty
+            found = read(near, bits)
+            if found is None and left > len(near):
+                found = read(self._peek_bytes(left), bits)
         return found
 
     def _take_varint(self, read: Read, max_bits: SupportsIndex, /) -> int:

@@ -13,22 +13,25 @@ import io
 import os
 from collections import deque
 from itertools import islice
-from typing import IO, TYPE_CHECKING, Final, SupportsIndex
+from typing import IO, TYPE_CHECKING, Any, Final, Protocol, SupportsIndex, TypeAlias
 
 from .._errors import UnexpectedEof
 from ._buf import Buf
 from ._flat import count_of
+from ._numbers_put import PutNumbers
 from ._reader import BytesReader
 from ._view import BytesView
 
 if TYPE_CHECKING:
     from ._flat import Buffer
 
+    Source: TypeAlias = Buf | Buffer | deque[Any] | IO[bytes] | "Readable"
+
 AHEAD_NBYTES: Final = 65536
 """How much of a file is read at a time: as much as a block of the pool."""
 
 
-def as_buf(source: Buf | Buffer | deque[Buffer] | IO[bytes]) -> Buf:
+def as_buf(source: Source) -> Buf:
     """Return a `Buf` that reads `source`, whatever kind of holder of bytes that is.
 
     Args:
@@ -52,6 +55,8 @@ def as_buf(source: Buf | Buffer | deque[Buffer] | IO[bytes]) -> Buf:
         return ChunksBuf(source)
     if isinstance(source, BytesView):
         return BytesReader(source)
+    if isinstance(source, PutNumbers):
+        raise TypeError(f"a {type(source).__name__} is written to; consume_all() of it can be read")
     try:
         return BytesReader(BytesView(source))  # type: ignore[arg-type]  # found out by trying
     except TypeError:
@@ -69,6 +74,8 @@ class ChunksBuf(Buf):
     Raises:
       TypeError: `chunks` is no deque, or one of them exports no buffer (found out when it is
         counted: here, or after it was appended).
+      ValueError: the deque has a `maxlen`.
+      RuntimeError: later, by any method: somebody else has taken chunks out.
 
     Cost: each chunk is counted once; nothing is copied.
 
@@ -77,9 +84,11 @@ class ChunksBuf(Buf):
 
     __slots__ = ("_chunks", "_front", "_known", "_nbytes")
 
-    def __init__(self, chunks: deque[Buffer]) -> None:
+    def __init__(self, chunks: deque[Any]) -> None:
         if not isinstance(chunks, deque):
             raise TypeError(f"a deque is wanted, not {type(chunks).__name__}")
+        if chunks.maxlen is not None:
+            raise ValueError(f"a deque of at most {chunks.maxlen} chunks drops some unread")
         self._chunks = chunks
         self._front = BytesReader(b"")
         self._known = self._nbytes = 0
@@ -93,6 +102,8 @@ class ChunksBuf(Buf):
         chunks = self._chunks
         if len(chunks) == self._known:
             return
+        if len(chunks) < self._known:
+            raise RuntimeError("somebody else has taken chunks out of this deque")
         new = list(islice(reversed(chunks), len(chunks) - self._known))
         self._nbytes += sum(len(_view_of(chunk)) for chunk in new)
         was_empty = not self._known
@@ -152,8 +163,15 @@ class ChunksBuf(Buf):
     def chunks_vectored(self, max_chunks: SupportsIndex | None = None) -> tuple[memoryview, ...]:
         """Return everything that is left as memoryviews, or the first `max_chunks` of them."""
         count = None if max_chunks is None else count_of(max_chunks, "max_chunks")
-        pieces = BytesView.from_views(self._parts(self.remaining())).pieces
-        return pieces[:count]
+        left = self.remaining()
+        if count is None:
+            return BytesView.from_views(self._parts(left)).pieces
+        shown: list[memoryview] = list(self._front.chunks_vectored(count)) if left else []
+        for chunk in islice(self._chunks, 1, None):
+            if len(shown) >= count:
+                break
+            shown += _view_of(chunk).pieces
+        return tuple(shown[:count])
 
     def take(self, nbytes: SupportsIndex) -> BytesView:
         """Return a view of the next `nbytes` bytes and move behind them. Cost: no copy."""
@@ -165,7 +183,10 @@ class ChunksBuf(Buf):
         """Return a view of the next `nbytes` bytes without moving. Cost: no copy."""
         return BytesView.from_views(self._parts(self._wanted(nbytes)))
 
-    def into_inner(self) -> deque[Buffer]:
+    def _peek_bytes(self, nbytes: SupportsIndex, /) -> bytes:
+        return self.peek_view(nbytes).to_bytes()
+
+    def into_inner(self) -> deque[Any]:
         """Return the deque with what is not read, and nothing else, in it; then read no more."""
         if self.remaining():
             self._chunks[0] = self._front.take_rest()
@@ -177,6 +198,18 @@ class ChunksBuf(Buf):
 
 def _view_of(chunk: Buffer) -> BytesView:
     return chunk if isinstance(chunk, BytesView) else BytesView(chunk)
+
+
+class Readable(Protocol):
+    """A binary file, as far as it is read here; `gzip.GzipFile` is one, and `Reader` of a view."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+    def seek(self, offset: int, whence: int, /) -> int: ...
+
+    def tell(self) -> int: ...
+
+    def seekable(self) -> bool: ...
 
 
 class FileBuf(Buf):
@@ -191,13 +224,13 @@ class FileBuf(Buf):
       TypeError: `file` is a text file, or no file.
       io.UnsupportedOperation: it cannot be read, or cannot be moved about in.
 
-    A file that became shorter meanwhile raises `UnexpectedEof`. What the file itself raises,
-    all methods may raise.
+    Nobody else should move the file meanwhile. One that became shorter raises `UnexpectedEof`.
+    What the file itself raises, all methods may raise.
     """
 
     __slots__ = ("_ahead", "_end", "_file", "_place")
 
-    def __init__(self, file: IO[bytes]) -> None:
+    def __init__(self, file: Readable | IO[bytes]) -> None:
         if not hasattr(file, "read") or hasattr(file, "encoding"):
             raise TypeError(f"a binary file is wanted, not {type(file).__name__}")
         if not file.seekable():
@@ -206,7 +239,7 @@ class FileBuf(Buf):
         self._ahead = memoryview(b"")
         self._place = file.tell()
         self._end = file.seek(0, os.SEEK_END)
-        file.seek(self._place)
+        file.seek(self._place, os.SEEK_SET)
         file.read(0)
 
     def __repr__(self) -> str:
@@ -222,6 +255,7 @@ class FileBuf(Buf):
         if missing <= 0:
             return
         parts: list[Buffer] = [self._ahead]
+        self._file.seek(self._place + self._ahead.nbytes, os.SEEK_SET)  # an interrupt moved it
         try:
             while missing > 0:
                 part = self._file.read(missing)
@@ -247,7 +281,7 @@ class FileBuf(Buf):
         """
         step = self._wanted(nbytes)
         if step > self._ahead.nbytes:
-            self._file.seek(self._place + step)
+            self._file.seek(self._place + step, os.SEEK_SET)
         self._ahead = self._ahead[step:]
         self._place += step
 
@@ -276,8 +310,9 @@ class FileBuf(Buf):
         self._read_ahead(room.nbytes)  # so that a file that became shorter moves nothing
         super()._copy(room)
 
-    def into_inner(self) -> IO[bytes]:
-        """Return the file, which stands where reading has got to."""
+    def into_inner(self) -> Readable | IO[bytes]:
+        """Return the file, which stands where reading has got to; then read no more."""
         self._ahead = memoryview(b"")
-        self._file.seek(self._place)
+        self._end = self._place
+        self._file.seek(self._place, os.SEEK_SET)
         return self._file

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import IO, TYPE_CHECKING, SupportsIndex, TypeAlias
+from typing import TYPE_CHECKING, SupportsIndex
 
 from ._buf import Buf
 from ._buf_adapters import as_buf
@@ -11,11 +11,7 @@ from ._flat import count_of
 from ._view import BytesView
 
 if TYPE_CHECKING:
-    from collections import deque
-
-    from ._flat import Buffer
-
-    Source: TypeAlias = Buf | Buffer | deque[Buffer] | IO[bytes]
+    from ._buf_adapters import Source
 
 
 class Chain(Buf):
@@ -188,8 +184,9 @@ class Limited(Buf):
 
     def take(self, nbytes: SupportsIndex) -> BytesView:
         """Return a view of the next `nbytes` bytes and move behind them. Cost: as of the inner."""
-        view = self._inner.take(self._wanted(nbytes))
-        self._limit -= len(view)
+        wanted = self._wanted(nbytes)
+        view = self._inner.take(wanted)
+        self._limit -= wanted
         return view
 
     def peek_view(self, nbytes: SupportsIndex) -> BytesView:

@@ -28,10 +28,8 @@ class BinaryFile(io.BufferedIOBase):
         """What is read; raises ValueError if the file is closed."""
 
     def _count(self, size: SupportsIndex | None) -> int:
+        count = -1 if size is None else operator.index(size)  # first: it may do anything with us
         left = self._buf.remaining()
-        if size is None:
-            return left
-        count = operator.index(size)
         return left if count < 0 else min(count, left)
 
     def readable(self) -> bool:

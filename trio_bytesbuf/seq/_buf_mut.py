@@ -24,7 +24,7 @@ from ._numbers_put import PutNumbers
 from ._view_queries import flat_of
 
 if TYPE_CHECKING:
-    from ._buf_combinators import Source
+    from ._buf_adapters import Source
     from ._flat import Buffer
 
 RUN_NBYTES: Final = 65536
@@ -119,6 +119,7 @@ class BufMut(PutNumbers):
         Raises:
           BufferFull: there is not enough room; `source` has not moved.
           TypeError: `source` holds no bytes.
+          UnexpectedEof: a file became shorter meanwhile; what it had was put.
 
         Cost: one copy.
         """

@@ -199,6 +199,21 @@ class ChainMut(BufMut):
         """
         self._current().advance_mut(nbytes)
 
+    def put_slice(self, data: Buffer, /) -> None:
+        """Copy `data` behind what is filled, into both if need be.
+
+        Raises:
+          BufferFull: there is not enough room in both.
+          TypeError: `data` exports no buffer, or its memory has gaps.
+        """
+        source = flat_of(data)
+        self._refuse_if_too_much(source.nbytes)
+        near = min(source.nbytes, self._first.remaining_mut())
+        if near < source.nbytes:
+            self._last.chunk_mut()  # if it refuses, then now, and not when half is put
+        self._first.put_slice(source[:near])
+        self._last.put_slice(source[near:])
+
 
 class LimitedMut(BufMut):
     """Puts at most so many bytes into a `BufMut`.

@@ -7,13 +7,16 @@ of that, is in `_builder_contents`; how they are cut and joined in `_builder_cut
 from __future__ import annotations
 
 import struct
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Final, SupportsIndex
+from typing import TYPE_CHECKING, Final, Self, SupportsIndex
 
 import attrs
 
 from .._errors import BufferFull, NotEnoughBytes
 from ._block import Block, BlockRef, owned_block
+from ._buf import Buf
+from ._buf_adapters import as_buf
 from ._buf_mut import byte_of
 from ._builder_contents import Contents, check_contents
 from ._builder_cuts import Dividing
@@ -26,6 +29,7 @@ from ._view_queries import flat_of
 from ._window import BytesBufVectoredWrite, lend
 
 if TYPE_CHECKING:
+    from ._buf_adapters import Source
     from ._flat import Buffer
     from ._pieces import Pieces
     from ._source import BlockSource
@@ -44,7 +48,9 @@ class BytesBuf(Dividing):
 
     A builder has *filled* bytes, which `peek` and `consume` show, and *remaining capacity*, which
     `put_slice` and its kin fill. Nothing but `extend` grows by itself: `reserve` adds capacity.
-    Once a view has shown a byte it never changes, whatever is done to the builder later.
+    Once a view has shown a byte it never changes, whatever is done to the builder later. An
+    interrupt (Ctrl-C) in the middle of a call may leave the builder without some of its bytes, or
+    out of use; it changes no view.
 
     `BytesBuf.with_capacity(nbytes)`, or `memory.reserve(nbytes)`, makes one with room in it;
     `BytesBuf()` has none yet.
@@ -64,7 +70,7 @@ class BytesBuf(Dividing):
     # Making one
 
     @classmethod
-    def from_blocks(cls, blocks: Iterable[Block]) -> BytesBuf:
+    def from_blocks(cls, blocks: Iterable[Block]) -> Self:
         """Return an empty builder that owns `blocks`: how a memory provider answers `reserve`.
 
         Args:
@@ -78,7 +84,7 @@ class BytesBuf(Dividing):
         return cls._of(blocks, take_ownership(blocks, "the caller of from_blocks()"))
 
     @classmethod
-    def from_view(cls, view: BytesView) -> BytesBuf:
+    def from_view(cls, view: BytesView) -> Self:
         """Return a builder that is filled with the bytes of `view`, which are not copied."""
         if not isinstance(view, BytesView):
             raise TypeError(f"from_view takes a BytesView, not {type(view).__name__}")
@@ -87,27 +93,28 @@ class BytesBuf(Dividing):
         return buf
 
     @classmethod
-    def with_capacity(cls, nbytes: SupportsIndex, memory: BlockSource | None = None) -> BytesBuf:
+    def with_capacity(cls, nbytes: SupportsIndex, memory: BlockSource | None = None) -> Self:
         """Return an empty builder with room for at least `nbytes` bytes; see `reserve`."""
         buf = cls()
         buf.reserve(nbytes, memory)
         return buf
 
     @classmethod
-    def zeroed(cls, nbytes: SupportsIndex, memory: BlockSource | None = None) -> BytesBuf:
+    def zeroed(cls, nbytes: SupportsIndex, memory: BlockSource | None = None) -> Self:
         """Return a builder that is filled with `nbytes` zeros; see `reserve`."""
         buf = cls.with_capacity(nbytes, memory)
         buf.put_repeated(0, nbytes)
         return buf
 
     @classmethod
-    def try_from_unique(cls, view: BytesView) -> BytesBuf | None:
+    def try_from_unique(cls, view: BytesView) -> Self | None:
         """Return a builder over the memory of `view`, to be changed in place; or None.
 
         The view is released then: it was the only one to show that memory, or this is None. It
-        is also None for memory that is not Python's own (`bytes`, a mapping, what another
-        process may see), and for what CPython's counts cannot be asked about; `is_unique` says
-        it beforehand. `BytesBuf.from_view` takes any view, and changes none of its bytes.
+        is also None for memory that is not a bytearray (`bytes`, a mapping, what another process
+        may see), for that of a `CappedPool` or a `TrackingPool`, which keep books on it, and
+        while a debugger looks on; `is_unique` says it beforehand. `BytesBuf.from_view` takes any
+        view, and changes none of its bytes.
 
         Raises:
           TypeError: `view` is not a `BytesView`.
@@ -129,14 +136,19 @@ class BytesBuf(Dividing):
         if not view.is_unique():
             return None
         taken = make_view(view._pieces, view._nbytes, view._refs)
-        view.release()  # first, so that no other thread comes to see anything through it
-        if not taken.is_unique():  # one did, after we had looked
-            view._pieces, view._nbytes, view._refs = taken._pieces, taken._nbytes, taken._refs
-            return None
-        buf = cls()
-        buf._refs.extend(map(_ours, taken.block_refs))
-        buf._pieces.extend(writable_pieces(taken._pieces))
-        buf._nbytes = len(taken)
+        buf: Self | None = None
+        try:
+            view.release()  # first, so that no other thread comes to see anything through it
+            if taken.is_unique():  # or one did, after we had looked
+                made = cls()
+                made._refs.extend(map(_ours, taken.block_refs))
+                made._unseen = True
+                made._pieces.extend(writable_pieces(taken._pieces))
+                made._nbytes = taken._nbytes
+                buf = made
+        finally:
+            if buf is None:
+                view._pieces, view._nbytes, view._refs = taken._pieces, taken._nbytes, taken._refs
         return buf
 
     # Making room
@@ -152,12 +164,12 @@ class BytesBuf(Dividing):
           BadMemory: `memory` gave too little.
           TypeError, ValueError: `nbytes` is no integer, or negative.
 
-        Cost: nothing if there is enough room already, or if `try_reclaim` finds some.
+        Cost: nothing if there is enough room already; else new memory, or what `try_reclaim` costs.
         """
         missing = count_of(nbytes, "nbytes") - self._room
         if missing > 0:
             self._refuse_while_busy()
-            if self._blocks and self._window is None and self.try_reclaim(self._room + missing):
+            if self._blocks and self.try_reclaim(self._room + missing):
                 return
             blocks, room = own_blocks(default_source() if memory is None else memory, missing)
             self._blocks[:0] = reversed(blocks)
@@ -171,15 +183,15 @@ class BytesBuf(Dividing):
 
         Raises:
           TypeError, ValueError: `nbytes` is no integer, or negative.
-          MemoryInUse: a slice of a window is still alive.
+
+        Cost: some microseconds, and one copy of what is moved, at most half a block.
 
         Idea: `BytesMut::try_reclaim` of the Rust crate bytes.
         """
         wanted = count_of(nbytes, "nbytes")
         if wanted <= self._room:
             return True
-        self._close_window()
-        if not self._blocks:
+        if not self._blocks or self._window is not None or self._busy is not None:
             return False
         block = self._blocks[-1]
         filled = block._end - block._start
@@ -212,12 +224,13 @@ class BytesBuf(Dividing):
             self.put_repeated(byte, missing)
 
     def extend(
-        self, data: Buffer | Iterable[SupportsIndex], memory: BlockSource | None = None
+        self, data: Source | Iterable[SupportsIndex], memory: BlockSource | None = None
     ) -> None:
         """Copy `data` behind what is filled, and grow for it.
 
         Args:
-          data: a view, any contiguous buffer, or an iterable of byte values from 0 to 255, as for
+          data: a view, or any contiguous buffer; a `Buf`, or what else `as_buf` takes, which is
+            read to its end; or an iterable of byte values from 0 to 255, as for
             `bytearray.extend`.
           memory: where more room comes from; the process's default memory if not given.
 
@@ -230,6 +243,12 @@ class BytesBuf(Dividing):
         """
         if isinstance(data, str):
             raise TypeError("bytes are wanted, not str; encode it, or use put_str")
+        if isinstance(data, (Buf, deque)) or hasattr(data, "read"):
+            buf = as_buf(data)  # type: ignore[arg-type]  # found out by trying
+            self._close_window()
+            self.reserve(buf.remaining(), memory)
+            self.put(buf)
+            return
         try:
             source = flat_of(data)  # type: ignore[arg-type]  # found out by trying
         except TypeError:
@@ -326,6 +345,10 @@ class BytesBuf(Dividing):
             block = self._blocks[-1]
             end = block._end
             step = min(block._stop - end, nbytes - at)
+            if not step:  # filled, and an interrupt came before it was turned into a piece
+                self._seal()
+                self._blocks.pop()
+                continue
             block._memory[end : end + step] = source[at : at + step]
             self._fill(step)
             at += step
@@ -489,9 +512,7 @@ def _parts(pieces: Iterable[memoryview], start: int, nbytes: int) -> Iterator[me
         yield part
 
 
-_MADE_WHEN_WANTED: Final = frozenset(
-    ("_pieces", "_refs", "_blocks", "_nbytes", "_window", "_busy", "_seam")
-)
+_MADE_WHEN_WANTED: Final = frozenset(Contents.__slots__) - {"_room", "_fresh", "__weakref__"}
 
 
 class _Fresh(BytesBuf):

@@ -35,7 +35,7 @@ from ._guard import MemoryGuard
 from ._pieces import check_pieces
 from ._view import BytesView, make_view, said
 from ._view_queries import flat_of
-from ._window import take_back
+from ._window import refuse_if_open, take_back
 
 if TYPE_CHECKING:
     from ._flat import Buffer
@@ -54,7 +54,9 @@ class Contents(SoleOwner, BufMut):
     _room: int
     _window: memoryview | None
     _busy: str | None
-    _seam: tuple[int, int] | None
+    _unseen: bool  # whether there may be pieces that can be written through
+    _seam: tuple[object, int] | None
+    _front_seam: tuple[object, int] | None
     _fresh: Sequence[Buffer]
 
     def __init__(self) -> None:
@@ -64,7 +66,8 @@ class Contents(SoleOwner, BufMut):
         self._pieces = deque()
         self._refs = deque()
         self._nbytes = 0
-        self._window = self._busy = self._seam = None
+        self._window = self._busy = self._seam = self._front_seam = None
+        self._unseen = False
         self._room = room
         self._blocks = blocks
 
@@ -113,6 +116,7 @@ class Contents(SoleOwner, BufMut):
         if self._blocks:
             block = self._blocks[-1]
             if block._start < block._end:
+                self._unseen = True
                 self._pieces.append(block._cut(block._end - block._start))
                 self._refs.append(block._ref)
 
@@ -129,10 +133,16 @@ class Contents(SoleOwner, BufMut):
 
         Cost: proportional to the number of pieces shown; no copy.
         """
-        limit = self._nbytes
-        if max_nbytes is not None:
-            limit = min(limit, count_of(max_nbytes, "max_nbytes"))
+        wanted = None if max_nbytes is None else count_of(max_nbytes, "max_nbytes")
+        limit = self._nbytes if wanted is None else min(wanted, self._nbytes)
         self._seal()
+        if limit == self._nbytes:
+            whole = tuple(self._pieces)
+            if self._unseen:
+                whole = tuple(piece if piece.readonly else piece.toreadonly() for piece in whole)
+                self._pieces = deque(whole)
+                self._unseen = False
+            return make_view(whole, limit, said(self._refs))
         shown: list[memoryview] = []
         left = limit
         for index, piece in enumerate(self._pieces):
@@ -167,7 +177,7 @@ class Contents(SoleOwner, BufMut):
         if wanted > self._nbytes:
             return None
         pieces, refs = self._cut_off(wanted)
-        shown = tuple(piece if piece.readonly else piece.toreadonly() for piece in pieces)
+        shown = tuple([piece if piece.readonly else piece.toreadonly() for piece in pieces])
         return make_view(shown, wanted, said(refs))
 
     def _cut_off(self, nbytes: int) -> tuple[list[memoryview], list[BlockRef | None]]:
@@ -175,23 +185,27 @@ class Contents(SoleOwner, BufMut):
         pieces: list[memoryview] = []
         refs: list[BlockRef | None] = []
         missing = nbytes
+        if nbytes:
+            self._front_seam = None
         while missing:
             if not self._pieces:  # the rest is in the first block, which goes on after it
                 block = self._blocks[-1]
+                self._nbytes -= missing
                 pieces.append(block._cut(missing))
                 refs.append(block._ref)
                 break
             piece = self._pieces[0]
             if piece.nbytes <= missing:
+                missing -= piece.nbytes
+                self._nbytes -= piece.nbytes  # first, so that never more is counted than is there
                 pieces.append(self._pieces.popleft())
                 refs.append(self._refs.popleft())
-                missing -= piece.nbytes
             else:
                 pieces.append(piece[:missing])
                 refs.append(self._refs[0])
                 self._pieces[0] = piece[missing:]
+                self._nbytes -= missing
                 break
-        self._nbytes -= nbytes
         return pieces, refs
 
     def consume_all(self) -> BytesView:
@@ -199,7 +213,21 @@ class Contents(SoleOwner, BufMut):
 
         Cost: proportional to the number of pieces; no copy.
         """
-        return self.consume(self._nbytes)
+        nbytes = self._nbytes
+        if nbytes and not self._pieces:  # the common case: all in the first block
+            block = self._blocks[-1]
+            ref = block._ref
+            self._nbytes = 0
+            self._front_seam = None
+            return make_view(
+                (block._cut(nbytes).toreadonly(),), nbytes, None if ref is None else (ref,)
+            )
+        view = self.peek()
+        pieces: deque[memoryview] = deque()
+        refs: deque[BlockRef | None] = deque()
+        self._front_seam = None
+        self._pieces, self._refs, self._nbytes = pieces, refs, 0  # no call between the stores
+        return view
 
     def truncate(self, nbytes: SupportsIndex) -> None:
         """Keep the first `nbytes` filled bytes and drop the others; no effect if there are fewer.
@@ -210,7 +238,8 @@ class Contents(SoleOwner, BufMut):
           TypeError, ValueError: `nbytes` is no integer, or negative.
           MemoryInUse: a slice of a window is still alive.
         """
-        excess = self._nbytes - count_of(nbytes, "nbytes")
+        kept = count_of(nbytes, "nbytes")  # first: its __index__ may do anything with us
+        excess = self._nbytes - kept
         if excess <= 0:
             return
         self._close_window()
@@ -238,8 +267,8 @@ class Contents(SoleOwner, BufMut):
     def overwrite(self, offset: SupportsIndex, data: Buffer) -> None:
         """Write `data` over filled bytes that no view has seen yet: a length before its body, say.
 
-        What `peek` shows counts as seen up to the end of the piece in which it ends, and
-        so does what `put_view` appended.
+        What `peek` shows counts as seen up to the end of the piece in which it ends, and so does
+        what `put_view` appended, unless it was so little that it was copied.
 
         Args:
           offset: where in the builder the first byte of `data` goes.
@@ -304,6 +333,12 @@ class Contents(SoleOwner, BufMut):
         if self._busy is not None:
             raise MemoryInUse(self._busy)
 
+    def _refuse_while_lent(self) -> None:
+        """Raise what `_close_window` would raise for a slice, and close nothing."""
+        self._refuse_while_busy()
+        if self._window is not None:
+            refuse_if_open((self._window,))
+
     def _close_window(self) -> None:
         """End the loan of a window, or raise MemoryInUse if it cannot be ended (Law 4)."""
         if self._window is not None:
@@ -332,6 +367,7 @@ def check_contents(buf: Contents) -> None:
     for block in buf._blocks[:-1]:
         assert block._start == block._end, "Law 1: a filled block behind the first"
     filled = buf._blocks[-1]._end - buf._blocks[-1]._start if buf._blocks else 0
+    assert buf._unseen or all(piece.readonly for piece in buf._pieces), "Law 3: not noted"
     check_pieces(tuple(piece.toreadonly() for piece in buf._pieces), buf._nbytes - filled)
     for piece in buf._pieces:
         assert piece.readonly or sys.getrefcount(piece) <= 3, "Law 3: an unseen piece is shared"

@@ -8,7 +8,7 @@ Law 2. Builders are *adjacent* when the last filled byte of one is followed in m
        first of the other, in the same exporter. Joining them makes one piece of the two, so
        that cutting and joining in turns does not wear a builder down to crumbs.
 Law 3. They are adjacent as well if they were cut where a block ends. Memory does not tell that,
-       so the front remembers the two addresses, its *seam*; it holds while both still end there.
+       so both remember the cut, a *seam*; it holds while both still end there.
 """
 
 from __future__ import annotations
@@ -57,9 +57,12 @@ class Dividing(Contents):
         if wanted > self._nbytes:
             raise NotEnoughBytes(requested=wanted, available=self._nbytes)
         front = self._of((), 0)
+        front_seam = self._front_seam
         pieces, refs = self._cut_off(wanted)
         front._pieces.extend(pieces)
         front._refs.extend(refs)
+        front._unseen = True
+        front._front_seam = front_seam if wanted else None
         front._nbytes = wanted
         front._note_seam(self)
         return front
@@ -67,10 +70,11 @@ class Dividing(Contents):
     def _note_seam(self, other: Self) -> None:
         """Remember that `other` was cut off here, if no memory can tell (Law 3)."""
         if self._nbytes and other._nbytes:
-            last, first = self._last(), next(other._filled())
+            last, first = self._last(), other._first()
             end, start = address_of(last) + last.nbytes, address_of(first)
             if last.obj is not first.obj or end != start:
-                self._seam = end, start
+                token = object()
+                self._seam, other._front_seam = (token, end), (token, start)
 
     def split_off(self, at: SupportsIndex) -> Self:
         """Keep the first `at` bytes of the capacity; move what is behind them to a new builder.
@@ -102,7 +106,9 @@ class Dividing(Contents):
         self._blocks, other._blocks = other._blocks, self._blocks
         self._nbytes, other._nbytes = other._nbytes, self._nbytes
         self._room, other._room = other._room, self._room
+        self._unseen, other._unseen = other._unseen, self._unseen
         self._seam, other._seam = other._seam, self._seam
+        self._front_seam, other._front_seam = other._front_seam, self._front_seam
 
     def unsplit(self, other: Self) -> None:
         """Take back what was split off: all that `other` holds, which is behind it in memory.
@@ -129,6 +135,8 @@ class Dividing(Contents):
             raise ValueError("a builder cannot be joined with itself")
         if self._nbytes and other._nbytes and not self._is_followed_by(other):
             return False
+        self._refuse_while_lent()
+        other._refuse_while_lent()
         self._close_window()
         other._close_window()
         if other._nbytes:
@@ -139,11 +147,19 @@ class Dividing(Contents):
             self._blocks = _rooms(self._blocks, other._blocks)
         self._nbytes += other._nbytes
         self._room += other._room
+        self._unseen |= other._unseen
         if other._nbytes:
             self._seam = other._seam
         other._hold([], 0)
         self._reopen()
         return True
+
+    def _first(self) -> memoryview:
+        """Return the first filled bytes, as many as lie together; there are some."""
+        if self._pieces:
+            return self._pieces[0]
+        block = self._blocks[-1]
+        return block._memory[block._start : block._end]
 
     def _last(self) -> memoryview:
         """Return the last filled bytes, as many as lie together; there are some."""
@@ -153,9 +169,14 @@ class Dividing(Contents):
         return self._pieces[-1]
 
     def _is_followed_by(self, other: Self) -> bool:
-        last, first = self._last(), next(other._filled())
+        last, first = self._last(), other._first()
         end, start = address_of(last) + last.nbytes, address_of(first)
-        return (end == start and last.obj is first.obj) or self._seam == (end, start)
+        if end == start and last.obj is first.obj:
+            return True
+        mine, others = self._seam, other._front_seam
+        if mine is None or others is None or mine[0] is not others[0]:
+            return False
+        return (mine[1], others[1]) == (end, start)
 
     def _append(self, other: Self) -> None:
         """Append the pieces of `other`, the first one to the last of ours if they are adjacent."""

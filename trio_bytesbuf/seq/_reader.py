@@ -96,9 +96,11 @@ class BytesReader(FastNumbers, Buf, BinaryFile):
             self._offset = behind
             return
         pieces = self._pieces
-        self._index, self._offset = index, offset = place(pieces, behind, self._index)
+        index, offset = place(pieces, behind, self._index)
+        chunk = pieces[index] if index < len(pieces) else _NOTHING
+        # No call between these, so that an interrupt finds all of them stored, or none.
+        self._index, self._offset, self._chunk = index, offset, chunk
         self._before += behind - offset
-        self._chunk = pieces[index] if index < len(pieces) else _NOTHING
 
     def _settle(self) -> None:
         """Leave a piece that is all read (Law 2)."""
@@ -144,6 +146,7 @@ class BytesReader(FastNumbers, Buf, BinaryFile):
 
     def _next(self, nbytes: int) -> Iterator[memoryview]:
         """Yield the next `nbytes` bytes, piece by piece; they are known to be there."""
+        self._settle()
         return parts(self._pieces, self._index, self._offset, nbytes)
 
     # Taking
@@ -256,14 +259,17 @@ class BytesReader(FastNumbers, Buf, BinaryFile):
     def seek(self, offset: SupportsIndex, whence: int = os.SEEK_SET, /) -> int:
         """Move to `offset`, counted from the front, from here or from the end; return the place.
 
+        Beyond the end there is no place; the end is meant then.
+
         Raises:
           ValueError: the place is before the front, or `whence` is none of the three.
         """
+        distance = operator.index(offset)  # first: it may do anything with us
         here = self.tell()
         bases = {os.SEEK_SET: 0, os.SEEK_CUR: here, os.SEEK_END: self._nbytes}
         if whence not in bases:
             raise ValueError(f"whence must be 0, 1 or 2, not {whence}")
-        position = bases[whence] + operator.index(offset)
+        position = bases[whence] + distance
         if position < 0:
             raise ValueError(f"cannot seek to {position}, before the front")
         if position < here:

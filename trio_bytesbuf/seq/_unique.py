@@ -25,7 +25,7 @@ from typing import Any, Final, Protocol
 
 from ._proof import FREE_THREADED, address_of
 
-keepers: Final[list[Callable[[object], int]]] = []
+keepers: Final[list[Callable[[bytearray], int]]] = []
 """Say how often they refer to a bytearray only to lend it out when nobody else sees it."""
 
 
@@ -37,7 +37,7 @@ class _HasMemory(Protocol):
     _memory: memoryview
 
 
-def _kept(exporter: object) -> int:
+def _kept(exporter: Any) -> int:
     return sum(keeper(exporter) for keeper in keepers)
 
 
@@ -64,12 +64,18 @@ def _counts_of_view(view: _HasPieces) -> list[tuple[int, int, int, int]]:
     return counts
 
 
-def _counts_of_block(block: _HasMemory) -> tuple[int, int, int]:
-    """Return how often the block's memoryview, its managed buffer and its exporter are known."""
+def _counts_of_block(block: _HasMemory, at_most: int = 3) -> tuple[int, int, int]:
+    """Return how often the block's memoryview, its managed buffer and its exporter are known.
+
+    `_kept` costs a look at each block of each pool, so it is not asked if the answer is no already.
+    """
     memory = block._memory
     managed = gc.get_referents(memory)[0]
     exporter: Any = memory.obj
-    return getrefcount(memory), getrefcount(managed), getrefcount(exporter) - _kept(exporter)
+    first, second = getrefcount(memory), getrefcount(managed)
+    if second > at_most:
+        return first, second, 0
+    return first, second, getrefcount(exporter) - _kept(exporter)
 
 
 class _Lone:

@@ -330,7 +330,9 @@ class BytesView(Cuts):
     def is_unique(self) -> bool:
         """Say whether nobody else can see this memory, so that `BytesBuf.try_from_unique` takes it.
 
-        False where that cannot be proved: for `bytes`, for mappings, while a debugger looks on.
+        False where that cannot be proved: for `bytes`, for mappings, for what a `CappedPool` or a
+        `TrackingPool` keeps books on, while a debugger looks on. An empty view has no memory to
+        share, so it is.
 
         Cost: some microseconds; more if pools keep many blocks.
         """

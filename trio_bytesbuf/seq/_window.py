@@ -28,10 +28,7 @@ def lend(block: Block, stop: int) -> memoryview:
 def take_back(windows: Iterable[memoryview]) -> None:
     """End loans, or raise MemoryInUse if one of them cannot be ended (Law 2)."""
     windows = tuple(windows)
-    if any(map(open_slices, windows)):
-        raise MemoryInUse(
-            "a slice of memory that was lent for writing is still alive; drop it first"
-        )
+    refuse_if_open(windows)
     for window in windows:
         try:
             window.release()
@@ -39,6 +36,14 @@ def take_back(windows: Iterable[memoryview]) -> None:
             raise MemoryInUse(
                 "something made of memory that was lent for writing still uses it; drop it first"
             ) from None
+
+
+def refuse_if_open(windows: Iterable[memoryview]) -> None:
+    """Raise MemoryInUse if a slice of a window is alive; end nothing."""
+    if any(map(open_slices, windows)):
+        raise MemoryInUse(
+            "a slice of memory that was lent for writing is still alive; drop it first"
+        )
 
 
 class Lender(Protocol):
@@ -114,8 +119,8 @@ class BytesBufVectoredWrite(SoleOwner):
 
     def _end(self, filled_nbytes: int, abandoned_blocks: int) -> None:
         if self._buf is not None:
-            buf, self._buf, self._pieces = self._buf, None, ()
-            buf._end_write(filled_nbytes, abandoned_blocks)
+            self._buf._end_write(filled_nbytes, abandoned_blocks)
+            self._buf, self._pieces = None, ()  # the last, so that an interrupt has it ended again
 
     def __enter__(self) -> Self:
         return self

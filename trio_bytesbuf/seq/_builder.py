@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Final, Self, SupportsIndex
+from typing import TYPE_CHECKING, Final, Self, SupportsIndex, cast
 
 import attrs
 
@@ -254,7 +254,7 @@ class BytesBuf(Dividing):
         except TypeError:
             if not isinstance(data, Iterable) or isinstance(data, memoryview):
                 raise
-            source = memoryview(bytes(bytearray(data)))
+            source = memoryview(bytes(bytearray(cast("Iterable[SupportsIndex]", data))))
         self._close_window()  # or refuse before anything has changed
         self.reserve(source.nbytes, memory)
         self.put_slice(source)
@@ -541,7 +541,7 @@ _Fresh.__name__ = _Fresh.__qualname__ = "BytesBuf"
 
 for _layer in (BytesBuf, Dividing, Contents):
     # As for views: who knows attrs classes would write a builder as a record without fields.
-    del _layer.__attrs_attrs__
+    delattr(_layer, "__attrs_attrs__")
 
 
 def fresh(memories: Sequence[Buffer], nbytes: int) -> BytesBuf:

@@ -280,6 +280,9 @@ class ChunkRunsOver(Pieces):
     def remaining(self) -> int:
         return super().remaining() - len(b"more")
 
+    def chunks_vectored(self, max_chunks: int | None = None) -> tuple[memoryview, ...]:
+        return super().chunks_vectored(max_chunks) if self.remaining() else ()
+
 
 class Bytes701(Chain):
     """A chain that shows what is behind chunks that it does not show: tokio-rs/bytes#701."""

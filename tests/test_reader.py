@@ -489,3 +489,15 @@ def test_a_files_peek_moves_nothing_and_is_empty_only_at_the_end(
     assert left.startswith(shown)
     assert bool(shown) == bool(left)
     assert (reader.tell(), len(reader)) == (len(data) - len(left), len(left))
+
+
+def test_no_chunk_is_empty_behind_a_number_that_ended_its_piece() -> None:
+    """A place at the end of a piece is the front of the next for all who ask."""
+    for read in (
+        BytesReader.get_u16_be,
+        lambda reader: reader.unpack(">BB"),
+        lambda reader: (reader.get_uleb128(), reader.get_uleb128()),
+    ):
+        reader = BytesReader(BytesView(b"\1\2") + b"rest")
+        read(reader)
+        assert reader.chunks_vectored(1) == (b"rest",)

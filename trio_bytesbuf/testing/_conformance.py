@@ -152,6 +152,7 @@ def _stands(buf: Buf, left: bytes, after: str) -> None:
     same(len(buf), nbytes, f"after {after}, the len of a {type(buf).__name__}")
     same(bool(buf), nbytes > 0, f"after {after}, the bool of a {type(buf).__name__}")
     same(buf.has_remaining(), nbytes > 0, f"after {after}, {named(buf, 'has_remaining')}")
+    _shows(buf, left, None, after)  # before `chunk`, which may go on to the next piece, and after
     what = f"after {after}, {named(buf, 'chunk')}"
     chunk = buf.chunk()
     is_of_bytes(chunk, what)

@@ -7,13 +7,14 @@ counted where it could grow: bytes that a search or a `readline` copies to look 
 from __future__ import annotations
 
 import sys
+from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 import trio_bytesbuf
-from trio_bytesbuf import BytesBuf, BytesReader, BytesView
+from trio_bytesbuf import BytesBuf, BytesReader, BytesView, as_buf
 from trio_bytesbuf.seq import _pieces
 
 PACKAGE = str(Path(trio_bytesbuf.__file__).parent)
@@ -225,3 +226,20 @@ def test_windows_depend_on_the_length_only(backwards) -> None:
         lengths = [300, 600, 1200, 2400, 4800, 9600, 19200, 38400, 65536, 65536]
         assert [len(window) for window in run] == [*lengths, len(data) - sum(lengths)]
         assert b"".join(reversed(run) if backwards else run) == data
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        lambda buf: buf.peek_u32_be(),
+        lambda buf: buf.peek_uleb128(),
+        lambda buf: buf.peek_unpack(">BH"),
+        lambda buf: buf.peek_view(5),
+        lambda buf: buf.chunks_vectored(3),
+    ],
+)
+def test_a_number_over_chunks_costs_the_same_however_many_are_behind_it(look) -> None:
+    """A peer that sends single bytes does not have us go through all of them for each number."""
+    few, many = (as_buf(deque([b"\x81", b"\x01"] * count)) for count in (50, 500))
+    assert look(few) == look(many)
+    assert steps_of(lambda: look(few)) == steps_of(lambda: look(many))

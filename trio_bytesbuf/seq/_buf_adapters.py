@@ -56,7 +56,8 @@ def as_buf(source: Source) -> Buf:
     if isinstance(source, BytesView):
         return BytesReader(source)
     if isinstance(source, PutNumbers):
-        raise TypeError(f"a {type(source).__name__} is written to; consume_all() of it can be read")
+        way = "; consume_all() of it can be read" if hasattr(source, "consume_all") else ""
+        raise TypeError(f"a {type(source).__name__} is written to{way}")
     try:
         return BytesReader(BytesView(source))  # type: ignore[arg-type]  # found out by trying
     except TypeError:

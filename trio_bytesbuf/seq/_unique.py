@@ -29,6 +29,11 @@ keepers: Final[list[Callable[[bytearray], int]]] = []
 """Say how often they refer to a bytearray only to lend it out when nobody else sees it."""
 
 
+LONE_AT_MOST: Final = 3
+"""What a count of a block that is alone comes to, at the most: its owner's reference, that of a
+variable and that of the call."""
+
+
 class _HasPieces(Protocol):
     _pieces: tuple[memoryview, ...]
 
@@ -64,7 +69,7 @@ def _counts_of_view(view: _HasPieces) -> list[tuple[int, int, int, int]]:
     return counts
 
 
-def _counts_of_block(block: _HasMemory, at_most: int = 3) -> tuple[int, int, int]:
+def _counts_of_block(block: _HasMemory) -> tuple[int, int, int]:
     """Return how often the block's memoryview, its managed buffer and its exporter are known.
 
     `_kept` costs a look at each block of each pool, so it is not asked if the answer is no already.
@@ -73,7 +78,7 @@ def _counts_of_block(block: _HasMemory, at_most: int = 3) -> tuple[int, int, int
     managed = gc.get_referents(memory)[0]
     exporter: Any = memory.obj
     first, second = getrefcount(memory), getrefcount(managed)
-    if second > at_most:
+    if second > LONE_AT_MOST:
         return first, second, 0
     return first, second, getrefcount(exporter) - _kept(exporter)
 
@@ -88,7 +93,7 @@ class _Lone:
 
 # At most what the variables above and the arrows of Law 1 come to; see `_proof` on debuggers.
 _OF_VIEW: Final = tuple(map(min, _counts_of_view(_Lone())[0], (4, 3, 2, 2)))
-_OF_BLOCK: Final = tuple(map(min, _counts_of_block(_Lone()), (3, 3, 3)))
+_OF_BLOCK: Final = tuple(map(min, _counts_of_block(_Lone()), (LONE_AT_MOST,) * 3))
 
 
 def is_unique(view: _HasPieces) -> bool:

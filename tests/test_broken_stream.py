@@ -20,13 +20,13 @@ from pairs import (
 )
 
 from trio_bytesbuf import BytesView, GlobalPool, SocketStream
-from trio_bytesbuf.io import _socket
+from trio_bytesbuf.io import _descriptor
 
 
 @pytest.fixture(params=[True, False], ids=["in place", "through trio"])
 def in_place(request, monkeypatch) -> bool:
     """With the calls that fill and send buffers in place, and as on a system without them."""
-    monkeypatch.setattr(_socket, "CAN_READ_IN_PLACE", request.param)
+    monkeypatch.setattr(_descriptor, "CAN_READ_IN_PLACE", request.param)
     return request.param
 
 

@@ -25,7 +25,7 @@ from pairs import (
 )
 
 from trio_bytesbuf import BytesBuf, BytesView, GlobalPool, MemoryInUse, Read
-from trio_bytesbuf.io import SocketStream, _socket
+from trio_bytesbuf.io import SocketStream, _descriptor
 from trio_bytesbuf.io._receive_size import ReceiveSize
 from trio_bytesbuf.mem import Block, Memory, PlainMemory
 from trio_bytesbuf.testing import FixedBlockMemory, check_laws
@@ -91,7 +91,7 @@ async def test_without_max_bytes_a_view_is_never_longer_than_a_drain(pair):
     """Other tasks get their turn after 256 KiB, however much is at hand."""
     a, b = pair
     put_now(a, bytes(300_000))
-    assert len(await b.receive_view()) == _socket.DRAIN_NBYTES == 262_144
+    assert len(await b.receive_view()) == _descriptor.DRAIN_NBYTES == 262_144
     assert len(await b.receive_view()) == 300_000 - 262_144
 
 
@@ -393,7 +393,7 @@ async def test_views_keep_their_bytes_while_the_stream_goes_on_receiving(
     steps, memory, keep_each, in_place
 ):
     """Some views are kept, some let go, so that blocks are used again in between."""
-    with mock.patch.object(_socket, "CAN_READ_IN_PLACE", in_place):
+    with mock.patch.object(_descriptor, "CAN_READ_IN_PLACE", in_place):
         a, b = await socketpair(memory())
         async with closing(a, b), trio.open_nursery() as nursery:
 
@@ -440,7 +440,7 @@ async def test_a_memoryview_kept_by_accident_keeps_its_bytes(pair):
 @pytest.mark.parametrize("make", [socketpair, tcp_pair], ids=["socketpair", "TCP"])
 async def test_cancelled_receives_lose_no_byte(make, method, in_place, monkeypatch):
     """Cancelled at the first checkpoint, while waiting, and while bytes are arriving: 600 times."""
-    monkeypatch.setattr(_socket, "CAN_READ_IN_PLACE", in_place)
+    monkeypatch.setattr(_descriptor, "CAN_READ_IN_PLACE", in_place)
     data = noise(60_000)
     got = bytearray()
     a, b = await make()
@@ -525,19 +525,19 @@ class Countdown(Read):
         self.left = left
         self.closed = False
 
-    async def receive_view(self, max_bytes=None) -> BytesView:
+    async def _receive_view(self, max_bytes) -> BytesView:
         await trio.lowlevel.checkpoint()
         nbytes = min(self.left, 3 if max_bytes is None else max_bytes)
         self.left -= nbytes
         return BytesView(bytes(range(self.left, self.left + nbytes)))
 
-    async def aclose(self) -> None:
+    async def _aclose(self) -> None:
         self.closed = True
         await trio.lowlevel.checkpoint()
 
 
 async def test_a_source_of_ones_own_gets_the_rest_for_free():
-    """`receive_view` and `aclose` are written; `async with`, `views` and the reads are given."""
+    """`_receive_view` and `_aclose` are written; `async with`, `views` and the reads are given."""
     async with Countdown(10) as source:
         assert [view.to_bytes() async for view in source.views(4)] == [
             bytes([6, 7, 8, 9]),
@@ -554,10 +554,10 @@ async def test_a_source_of_ones_own_gets_the_rest_for_free():
     assert not await source.read_any()
 
 
-@pytest.mark.parametrize("missing", ["receive_view", "aclose"])
+@pytest.mark.parametrize("missing", ["_receive_view", "_aclose"])
 def test_a_source_without_its_two_methods_cannot_be_made(missing):
     """Python says which one is missing."""
-    methods = {"receive_view": Countdown.receive_view, "aclose": Countdown.aclose}
+    methods = {"_receive_view": Countdown._receive_view, "_aclose": Countdown._aclose}
     del methods[missing]
     with pytest.raises(TypeError, match=missing):
         type("Halfway", (Read,), methods)()

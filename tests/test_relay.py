@@ -23,8 +23,8 @@ from pairs import (
 )
 
 from trio_bytesbuf import BytesView, GlobalPool, SocketStream, relay
-from trio_bytesbuf.io import _socket
-from trio_bytesbuf.io._socket import DRAIN_NBYTES
+from trio_bytesbuf.io import _descriptor
+from trio_bytesbuf.io._descriptor import DRAIN_NBYTES
 
 
 @contextlib.asynccontextmanager
@@ -50,7 +50,7 @@ def digest(data: bytes) -> bytes:
 @pytest.mark.parametrize("sizes", [(0, 0), (1, 0), (100, 5_000_000), (4_000_000, 4_000_000)])
 async def test_bytes_pass_both_ways_unchanged(make, sizes, in_place, monkeypatch):
     """What one side sends is what the other receives, by checksum, and then the relay is over."""
-    monkeypatch.setattr(_socket, "CAN_READ_IN_PLACE", in_place)
+    monkeypatch.setattr(_descriptor, "CAN_READ_IN_PLACE", in_place)
     there, back = noise(sizes[0], 1), noise(sizes[1], 2)
     got = {}
 
@@ -115,7 +115,7 @@ async def test_a_reset_ends_both_directions_with_one_error(broken):
 @pytest.mark.parametrize("in_place", [True, False], ids=["in place", "through trio"])
 async def test_what_a_side_sent_before_it_was_reset_is_passed_on(in_place, monkeypatch):
     """The error comes behind the bytes."""
-    monkeypatch.setattr(_socket, "CAN_READ_IN_PLACE", in_place)
+    monkeypatch.setattr(_descriptor, "CAN_READ_IN_PLACE", in_place)
     async with relayed(tcp_pair) as (client, near, far, server):
         put_now(client, noise(50_000))
         reset(client)

@@ -24,7 +24,7 @@ from pairs import (
 )
 
 from trio_bytesbuf import BytesView
-from trio_bytesbuf.io import SocketStream, _socket, _vectored
+from trio_bytesbuf.io import SocketStream, _descriptor, _vectored
 from trio_bytesbuf.io._vectored import IOV_MAX, JOIN_ALL_NBYTES, JOIN_BELOW_NBYTES, SendPlan
 
 SETTINGS = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -71,7 +71,7 @@ CUTS = {
 @pytest.mark.parametrize("sizes", CUTS.values(), ids=CUTS.keys())
 async def test_what_arrives_is_what_was_sent_however_it_was_cut(sizes, in_place, monkeypatch):
     """And the figures count every byte once."""
-    monkeypatch.setattr(_socket, "CAN_READ_IN_PLACE", in_place)
+    monkeypatch.setattr(_descriptor, "CAN_READ_IN_PLACE", in_place)
     data = noise(sum(sizes))
     a, b = await socketpair()
     got = await arrived(a, b, pieces_of(data, sizes))
@@ -89,7 +89,7 @@ async def test_what_arrives_is_what_was_sent_however_it_was_cut(sizes, in_place,
 )
 async def test_what_arrives_is_what_was_sent_through_the_smallest_buffers(sizes, in_place):
     """Nearly every call sends a part of what it was given, and ends inside a piece."""
-    with mock.patch.object(_socket, "CAN_READ_IN_PLACE", in_place):
+    with mock.patch.object(_descriptor, "CAN_READ_IN_PLACE", in_place):
         data = noise(sum(sizes))
         a, b = await socketpair()
         small_buffers(a)
@@ -145,7 +145,7 @@ async def test_send_all_takes_any_buffer_and_counts_its_bytes(
     data, expected, in_place, monkeypatch
 ):
     """Items of four bytes are four bytes."""
-    monkeypatch.setattr(_socket, "CAN_READ_IN_PLACE", in_place)
+    monkeypatch.setattr(_descriptor, "CAN_READ_IN_PLACE", in_place)
     a, b = await socketpair()
     async with closing(a, b):
         await a.send_all(data)
@@ -178,7 +178,7 @@ async def test_an_empty_view_sends_nothing():
 @pytest.mark.parametrize("nbytes", [0, 10, 1 << 22], ids=["empty", "small", "in many calls"])
 async def test_a_bytearray_can_be_resized_after_send_all(nbytes, in_place, monkeypatch):
     """No memoryview of it is left behind."""
-    monkeypatch.setattr(_socket, "CAN_READ_IN_PLACE", in_place)
+    monkeypatch.setattr(_descriptor, "CAN_READ_IN_PLACE", in_place)
     a, b = await socketpair()
     data = bytearray(nbytes)
     async with closing(a, b), trio.open_nursery() as nursery:
@@ -190,7 +190,7 @@ async def test_a_bytearray_can_be_resized_after_send_all(nbytes, in_place, monke
 @pytest.mark.parametrize("in_place", [True, False], ids=["in place", "through trio"])
 async def test_a_bytearray_can_be_resized_after_send_all_was_cancelled(in_place, monkeypatch):
     """At its first checkpoint, and after a part was sent."""
-    monkeypatch.setattr(_socket, "CAN_READ_IN_PLACE", in_place)
+    monkeypatch.setattr(_descriptor, "CAN_READ_IN_PLACE", in_place)
     a, b = await socketpair()
     data = bytearray(1 << 22)
     async with closing(a, b):

@@ -27,7 +27,7 @@ from pairs import (
 )
 
 from trio_bytesbuf import BytesBuf, BytesView, SocketStream
-from trio_bytesbuf.io import _socket
+from trio_bytesbuf.io import _descriptor
 from trio_bytesbuf.mem import PlainMemory
 from trio_bytesbuf.testing import FixedBlockMemory
 
@@ -38,7 +38,7 @@ every_memory = pytest.mark.parametrize("memory", MEMORIES, ids=MEMORY_IDS)
 @pytest.fixture(params=[True, False], ids=["in place", "through trio"])
 def in_place(request, monkeypatch) -> bool:
     """With the calls that fill and send buffers in place, and as on a system without them."""
-    monkeypatch.setattr(_socket, "CAN_READ_IN_PLACE", request.param)
+    monkeypatch.setattr(_descriptor, "CAN_READ_IN_PLACE", request.param)
     return request.param
 
 
@@ -511,7 +511,7 @@ async def test_statistics_count_bytes_and_calls_exactly(monkeypatch):
 async def test_statistics_through_trio_count_the_same():
     """The way without in-place calls has the same figures for the same traffic."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_socket, "CAN_READ_IN_PLACE", False)
+        patch.setattr(_descriptor, "CAN_READ_IN_PLACE", False)
         a, b = await socketpair()
         async with closing(a, b):
             await a.write_view(BytesView(b"one"))

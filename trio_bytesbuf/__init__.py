@@ -13,10 +13,13 @@ have the others.
 """
 
 from ._errors import BadMemory as BadMemory
+from ._errors import BadSource as BadSource
 from ._errors import BudgetExceeded as BudgetExceeded
 from ._errors import BufferFull as BufferFull
 from ._errors import BytesBufError as BytesBufError
 from ._errors import HandleExpired as HandleExpired
+from ._errors import InspectionFailed as InspectionFailed
+from ._errors import LimitExceeded as LimitExceeded
 from ._errors import MemoryInUse as MemoryInUse
 from ._errors import NotAdjacent as NotAdjacent
 from ._errors import NotEnoughBytes as NotEnoughBytes
@@ -46,6 +49,7 @@ from .seq import as_buf_mut as as_buf_mut
 
 __all__ = [
     "BadMemory",
+    "BadSource",
     "BudgetExceeded",
     "Buf",
     "BufMut",
@@ -58,6 +62,8 @@ __all__ = [
     "Chain",
     "GlobalPool",
     "HandleExpired",
+    "InspectionFailed",
+    "LimitExceeded",
     "Limited",
     "MemoryInUse",
     "NotAdjacent",

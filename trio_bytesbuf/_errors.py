@@ -146,3 +146,42 @@ class UnexpectedEof(BytesBufError, EOFError):
 
     def __str__(self) -> str:
         return f"wanted {self.wanted} bytes, the stream ended after {self.arrived}"
+
+
+@attrs.define(eq=False, slots=False)
+class LimitExceeded(BytesBufError, ValueError):
+    """More arrived than a read was allowed to take. All of it is still readable."""
+
+    limit: int
+    """How many bytes were allowed."""
+
+    arrived: int
+    """How many had arrived, at least."""
+
+    def __str__(self) -> str:
+        return f"at most {self.limit} bytes were allowed, {self.arrived} arrived"
+
+
+@attrs.define(eq=False, slots=False)
+class InspectionFailed(BytesBufError, ValueError):
+    """An inspector refused what had arrived; its error is the cause. All is still readable."""
+
+    arrived: int
+    """How many bytes it had been shown."""
+
+    def __str__(self) -> str:
+        return f"the inspector refused what had arrived, {self.arrived} bytes: {self.__cause__}"
+
+
+@attrs.define(eq=False, slots=False)
+class BadSource(BytesBufError):
+    """A source broke its promise. What it gave, if it was bytes, is still readable."""
+
+    source: str
+    """The source, as its `repr` has it."""
+
+    complaint: str
+    """What it did."""
+
+    def __str__(self) -> str:
+        return f"{self.source} {self.complaint}"

@@ -98,6 +98,13 @@ class Contents(SoleOwner, BufMut):
 
     # Filling
 
+    def _holds_in_one_block(self, nbytes: int) -> bool:
+        """Say whether what is filled and what will be, `nbytes` bytes in all, is one stretch."""
+        if self._pieces or not self._blocks:
+            return not nbytes
+        block = self._blocks[-1]
+        return nbytes <= block._stop - block._start
+
     def _fill(self, nbytes: int) -> None:
         """Count the next `nbytes` bytes as filled; they are written already."""
         while nbytes:

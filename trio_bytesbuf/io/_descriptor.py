@@ -1,0 +1,383 @@
+"""`DescriptorStream`: a stream over a non-blocking descriptor, a socket's or another.
+
+The way of a received byte:
+
+    kernel --readv--> block of the memory --(a slice of it)--> BytesView --> the caller
+
+Law 1. A waiting stream holds no memory. A receive is tried without blocking, into memory
+       that is leased for that try; if nothing is there, the lease is over before the wait.
+       Memory that has a cap may have to be waited for, too; then the wait for it is the last.
+Law 2. A receive that got little is copied out of its block (`Memory.is_worth_keeping`); a
+       stream that last got little leases no block but has the kernel fill plain `bytes`.
+Law 3. What arrived is returned before any error is raised, and a broken stream stays broken. The
+       system tells of a reset once, to whichever half asks first, and pretends a clean end from
+       then on; so what either half is told is kept, as number and text: the exception itself
+       would hold its frames, and they a block.
+Law 4. One call takes what is at hand in several reads, up to `DRAIN_NBYTES`, for one checkpoint.
+       Every call is a checkpoint, whatever its path.
+Law 5. A builder that has room for a receive is filled in place; the loan of its room ends before
+       each wait, so whoever is cancelled there leaves it as it was.
+
+The kernel is asked with `os.readv` and `os.writev` on the descriptor, because trio's own
+`recv_into` is a full checkpoint for every read. The descriptor is asked for at each
+call, after the last await, so that it is never one that was closed and given away again.
+"""
+
+from __future__ import annotations
+
+import abc
+import errno
+import os
+from typing import TYPE_CHECKING, Final
+
+import attrs
+import trio
+from trio.lowlevel import cancel_shielded_checkpoint, checkpoint, checkpoint_if_cancelled
+
+from .._errors import BadMemory, BudgetExceeded
+from ..mem._capped import CappedMemory
+from ..mem._ledger import CAPPED_BLOCK_SIZES
+from ..seq import BytesView
+from ..seq._flat import positive_count_of
+from ..seq._memory import memory_or_default
+from ..seq._view import make_view
+from ._read import Read
+from ._receive_size import SIZES, ReceiveSize
+from ._vectored import IOV_MAX, SendPlan
+from ._write import Write
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Sequence
+    from typing import SupportsIndex
+
+    from ..seq import BlockRef, BytesBuf, Memory
+
+DRAIN_NBYTES: Final = 262_144
+"""How much one call takes at the most if it is not told: some 50 µs of work, after which it is
+another task's turn."""
+
+DRAIN_READS: Final = 16
+"""How many reads one call makes at the most, for memories whose blocks are small: 64 KiB in all in
+blocks of a page."""
+
+ROOM_NBYTES: Final = 16_384
+"""A builder with so much room is filled in place, whatever is wanted. For less, one receive into
+memory of the stream's is cheaper than several system calls. As much as a first receive asks for."""
+
+CAN_READ_IN_PLACE = hasattr(os, "readv") and hasattr(os, "writev")
+"""Whether the system has the calls that fill and send several buffers at once; Windows has not."""
+
+CLOSED_ERRNOS: Final = {errno.EBADF, errno.ENOTSOCK}
+"""What the system says of a descriptor that is not open any more, on Unix and on Windows."""
+
+
+@attrs.frozen
+class StreamStatistics:
+    """What passed through a stream so far."""
+
+    received_nbytes: int
+    """Bytes received."""
+
+    sent_nbytes: int
+    """Bytes that the kernel has taken for sending."""
+
+    receive_calls: int
+    """System calls that received bytes or the end of the stream."""
+
+    send_calls: int
+    """System calls that sent bytes."""
+
+    copied_nbytes: int
+    """Bytes that were copied in this process: small receives out of large blocks, and small
+    pieces that were joined before sending."""
+
+    receive_size_nbytes: int
+    """How much the next receive will ask for."""
+
+
+class DescriptorStream(Read, Write):
+    """What `SocketStream` and `FdStream` have in common: all but the descriptor itself.
+
+    Raises:
+      TypeError, ValueError: `max_receive_nbytes` is no integer, or below 1.
+    """
+
+    def __init__(self, memory: Memory | None, max_receive_nbytes: SupportsIndex) -> None:
+        self._memory = memory_or_default(memory)
+        # Up to this size a receive would not stay in this memory anyway (Law 2).
+        self._plain_nbytes = max(
+            (size for size in SIZES if not self._memory.is_worth_keeping(size, size)), default=0
+        )
+        cap = positive_count_of(max_receive_nbytes, "max_receive_nbytes")
+        self._receive_size = ReceiveSize.up_to(cap)
+        capped = self._memory._waitable()
+        self._capped = capped if isinstance(capped, CappedMemory) else None
+        if self._capped is not None:  # whose blocks stay with what was received
+            sizes = [size for size in CAPPED_BLOCK_SIZES if size < cap]
+            self._receive_size = ReceiveSize((*sizes, cap), (*sizes, cap)[0])
+        self._drain_nbytes = max(DRAIN_NBYTES, cap)
+        self._failure: tuple[object, ...] | None = None
+        self._starving = trio.CancelScope()  # the wait for memory; closing this stream ends it
+        self._received_nbytes = self._receive_calls = 0
+        self._sent_nbytes = self._send_calls = 0
+        self._copied_nbytes = 0
+
+    @property
+    def memory(self) -> Memory:
+        """Where received bytes go; bytes that are to be sent may be anywhere."""
+        return self._memory
+
+    def statistics(self) -> StreamStatistics:
+        """Return what passed through so far."""
+        return StreamStatistics(
+            received_nbytes=self._received_nbytes,
+            sent_nbytes=self._sent_nbytes,
+            receive_calls=self._receive_calls,
+            send_calls=self._send_calls,
+            copied_nbytes=self._copied_nbytes,
+            receive_size_nbytes=self._receive_size.nbytes,
+        )
+
+    # The descriptor
+
+    @abc.abstractmethod
+    def fileno(self) -> int:
+        """Return the descriptor, or -1 if it was closed."""
+
+    @abc.abstractmethod
+    async def _is_ended(self) -> bool:
+        """Wait until something can be received, and say whether that is the end."""
+
+    # Receiving
+
+    async def _receive_view(self, max_bytes: int | None) -> BytesView:
+        limit = self._drain_nbytes
+        if max_bytes is not None and max_bytes < limit:
+            limit = max_bytes
+        await checkpoint_if_cancelled()
+        try:
+            try:
+                view = self._receive_now(limit)
+                if view is not None:
+                    await cancel_shielded_checkpoint()
+                    return view
+                while view is None:
+                    await trio.lowlevel.wait_readable(self.fileno())
+                    view = self._receive_now(limit)
+                return view  # noqa: TRY300  # not in an `else`: that is the way of all others
+            except BudgetExceeded:
+                if self._capped is None:
+                    raise  # from a provider of somebody else's, who cannot be waited for
+                # What the traceback refers to is let go of before the wait
+            return await self._receive_in_turn(limit)
+        except OSError as exc:
+            await cancel_shielded_checkpoint()
+            raise self._in_trios_words(exc) from exc.with_traceback(None)
+
+    def _receive_now(self, limit: int) -> BytesView | None:
+        """Return what is at hand, at most `limit` bytes, or None if that is nothing yet."""
+        fd = self.fileno()
+        size = self._receive_size
+        views: list[BytesView] = []
+        left = limit
+        for _ in range(DRAIN_READS):
+            asked = min(size.nbytes, left)
+            try:
+                received, offered = self._read(fd, asked)
+            except BlockingIOError:
+                break
+            except Exception as exc:
+                if not views:
+                    raise
+                if isinstance(exc, OSError):
+                    self._in_trios_words(exc)
+                break  # Law 3. What a memory has to complain of, it will say again.
+            nbytes = received._nbytes
+            self._receive_calls += 1
+            self._received_nbytes += nbytes
+            size.received(nbytes, asked)
+            views.append(received)
+            left -= nbytes
+            if nbytes < offered or not left:
+                break
+        if len(views) > 1:
+            return BytesView.from_views(views)
+        view = views[0] if views else None
+        if not view and self._failure is not None:
+            raise OSError(*self._failure)
+        return view
+
+    async def _receive_in_turn(self, limit: int) -> BytesView:
+        """Wait for memory that has a cap, and receive into it what is there then.
+
+        Law 1 holds: no memory is held until it is this task's turn to have some, and none while
+        the peer is waited for.
+        """
+        assert self._capped is not None
+        while not await self._is_ended():  # which needs no memory
+            window = None
+            with trio.CancelScope() as self._starving:
+                window = await self._capped._lease_wait(min(self._receive_size.nbytes, limit))
+            if window is None:
+                raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+            asked = min(limit, window.nbytes)
+            try:
+                view, _ = self._read_leased(self.fileno(), asked, window, None)
+            except BlockingIOError:
+                continue
+            finally:
+                del window
+            self._receive_calls += 1
+            self._received_nbytes += view._nbytes
+            self._receive_size.received(view._nbytes, asked)
+            break
+        else:
+            view = make_view((), 0)
+        if not view and self._failure is not None:
+            raise OSError(*self._failure)
+        return view
+
+    def _read(self, fd: int, asked: int) -> tuple[BytesView, int]:
+        """Read once, at most `asked` bytes; return them and how many there was room for."""
+        if asked <= self._plain_nbytes:
+            data = os.read(fd, asked)
+            return make_view((memoryview(data),) if data else (), len(data)), asked
+        try:
+            window, ref = self._memory._lease(asked)
+            room = window.nbytes
+        except (OSError, TypeError, ValueError, AttributeError) as exc:
+            # An OSError of the memory must not be taken for the connection's.
+            raise BadMemory(repr(self._memory), f"could not give memory: {exc}") from exc
+        if not room or window.readonly:
+            raise BadMemory(repr(self._memory), "gave no memory that can be written to")
+        return self._read_leased(fd, asked, window, ref)
+
+    def _read_leased(
+        self, fd: int, asked: int, window: memoryview, ref: BlockRef | None
+    ) -> tuple[BytesView, int]:
+        """Read once into memory that was leased for this; as `_read` otherwise."""
+        room = window.nbytes
+        if room > asked:
+            nbytes = os.readv(fd, (window[:asked],))
+        else:
+            nbytes = os.readv(fd, (window,))
+            asked = room
+        if not nbytes:
+            return make_view((), 0), asked
+        piece = window[:nbytes].toreadonly()
+        if self._memory.is_worth_keeping(nbytes, room):
+            return make_view((piece,), nbytes, None if ref is None else (ref,)), asked
+        self._copied_nbytes += nbytes
+        return make_view((memoryview(piece.tobytes()),), nbytes), asked
+
+    async def _receive_into(self, buf: BytesBuf, max_bytes: int | None) -> int:
+        """Fill the room of `buf` if it is worth it; else append views of the stream's memory."""
+        room = buf.remaining_capacity
+        if room < ROOM_NBYTES and (max_bytes is None or room < max_bytes):
+            return await super()._receive_into(buf, max_bytes)
+        return await self._fill_room(buf, room if max_bytes is None else min(max_bytes, room))
+
+    async def _fill_room(self, buf: BytesBuf, max_bytes: int) -> int:
+        """Fill the room of `buf` in place, with at most `max_bytes` bytes. (Law 5)"""
+        if not CAN_READ_IN_PLACE:
+            return await super()._fill_room(buf, max_bytes)
+        limit = min(max_bytes, self._drain_nbytes)
+        await checkpoint_if_cancelled()
+        try:
+            nbytes = self._fill_now(buf, limit)
+            if nbytes is not None:
+                await self._lent(buf, cancel_shielded_checkpoint())
+            while nbytes is None:
+                await self._lent(buf, trio.lowlevel.wait_readable(self.fileno()))
+                nbytes = self._fill_now(buf, limit)
+        except OSError as exc:
+            await cancel_shielded_checkpoint()
+            raise self._in_trios_words(exc) from exc.with_traceback(None)
+        return nbytes
+
+    @staticmethod
+    async def _lent(buf: BytesBuf, wait: Awaitable[None]) -> None:
+        """Wait while `buf` belongs to this read."""
+        buf._hand_over("a read")
+        try:
+            await wait
+        finally:
+            buf._hand_back()
+
+    def _fill_now(self, buf: BytesBuf, limit: int) -> int | None:
+        """Read once into the room of `buf`; return how much, or None if that is nothing yet."""
+        with buf.begin_vectored_write(limit) as write:
+            try:
+                nbytes = os.readv(self.fileno(), write.pieces[:IOV_MAX])
+            except BlockingIOError:
+                return None
+            write.commit(nbytes)
+        self._receive_calls += 1
+        self._received_nbytes += nbytes
+        if not nbytes and self._failure is not None:
+            raise OSError(*self._failure)
+        return nbytes
+
+    # Sending
+
+    async def _write_view(self, view: BytesView) -> None:
+        try:
+            await self._send(view._pieces, view._nbytes)
+        finally:
+            del view  # an error that is kept holds this frame, but no memory
+
+    async def _send(self, pieces: Sequence[memoryview], nbytes: int) -> None:
+        """Send all bytes of `pieces`, which are `nbytes`."""
+        plan = SendPlan.of(pieces, nbytes)
+        del pieces
+        await checkpoint_if_cancelled()
+        self._copied_nbytes += plan.joined_nbytes
+        try:
+            while True:
+                fd = self.fileno()
+                if fd == -1:
+                    raise OSError(errno.EBADF, os.strerror(errno.EBADF))  # noqa: TRY301
+                if not plan:
+                    break
+                try:
+                    sent = await self._send_now(fd, plan.buffers())
+                except BlockingIOError:
+                    sent = 0
+                if not sent:  # out of `except`: a cancelled wait would have a context, that frames
+                    await trio.lowlevel.wait_writable(fd)
+                    continue
+                self._send_calls += 1
+                self._sent_nbytes += sent
+                if self._progress is not None:
+                    self._progress(sent)
+                plan.advance(sent)
+                if plan:
+                    await checkpoint()
+        except OSError as exc:
+            await cancel_shielded_checkpoint()
+            raise self._in_trios_words(exc) from exc.with_traceback(None)
+        finally:
+            del plan  # an error that is looked at holds this frame, but not the caller's memory
+        await cancel_shielded_checkpoint()
+
+    async def _send_now(self, fd: int, buffers: list[bytes | memoryview]) -> int:
+        """Send as much as the system takes now, or raise BlockingIOError."""
+        return os.writev(fd, buffers)
+
+    # Errors and the end
+
+    def _in_trios_words(self, exc: OSError) -> trio.ClosedResourceError | trio.BrokenResourceError:
+        """Return what trio calls an error that the system reported, and keep it (Law 3)."""
+        if exc.errno in CLOSED_ERRNOS:
+            return trio.ClosedResourceError(f"this {type(self).__name__} was closed")
+        if exc.errno != errno.EPIPE:  # which speaks of the sending half alone
+            self._failure = exc.args
+        return trio.BrokenResourceError(f"the connection is broken: {exc}")
+
+    async def _aclose(self) -> None:
+        self._starving.cancel()
+        await self._close_descriptor()
+
+    @abc.abstractmethod
+    async def _close_descriptor(self) -> None:
+        """Close the descriptor, wake who waits for it, and checkpoint."""

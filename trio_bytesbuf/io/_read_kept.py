@@ -1,0 +1,158 @@
+"""`Keeping`: the half of `Read` that keeps what a read has got until all of it can be returned.
+
+Law 1. One task for each side: a public method claims its side before it does anything else, and
+       another task that comes meanwhile gets `trio.BusyResourceError`.
+Law 2. Bytes that a read has taken from the source are in one of two places: with the caller,
+       or in `_kept`, where a read that needs several receives gathers them. The next read, of
+       whatever kind, begins with `_kept`. So a read that is cancelled, or ends with an error, loses
+       nothing, and to call it again is to go on: reads are *atomic* or *resumable*, never worse.
+Law 3. What is kept may be looked at only while the source is open.
+Law 4. Every async method is a checkpoint on every path that returns. The hooks are; where no hook
+       is called there is a checkpoint of its own.
+"""
+
+from __future__ import annotations
+
+import abc
+from typing import TYPE_CHECKING, NoReturn
+
+import trio
+from trio.lowlevel import checkpoint
+
+from .._errors import BadSource
+from ..seq import BytesBuf, BytesView
+from ..seq._flat import positive_count_of
+from ._endpoint import Endpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import SupportsIndex
+
+
+class Keeping(Endpoint):
+    """What receives views, one task at a time, and keeps what an abandoned read had got."""
+
+    _kept: BytesBuf | None = None
+    _is_receiving = False
+
+    @abc.abstractmethod
+    async def _receive_view(self, max_bytes: int | None) -> BytesView:
+        """Wait until there are bytes and return what is at hand; called by the public methods.
+
+        Called for one task at a time, and not after `aclose` has begun. Has to be a checkpoint.
+        Cancelled, it must have taken nothing from where the bytes come from.
+
+        Args:
+          max_bytes: the most bytes to return, at least 1, or None: the source decides.
+
+        Returns:
+          A view of at least one byte; of none if, and only if, the stream has ended, and
+          then for ever.
+        """
+
+    async def receive_view(self, max_bytes: SupportsIndex | None = None) -> BytesView:
+        """Wait until there are bytes and return what is at hand.
+
+        Args:
+          max_bytes: the most bytes to return, at least 1; the source decides if not given.
+
+        Returns:
+          A view of at least one byte; of none if, and only if, the stream has ended.
+
+        Raises:
+          trio.BusyResourceError: another task is reading.
+          trio.ClosedResourceError: this source was closed, here or by another task.
+          trio.BrokenResourceError: the connection is gone. What had arrived was returned before.
+          BadSource: the source returned more than it was asked for, or no view.
+          TypeError, ValueError: `max_bytes` is no integer, or below 1.
+
+        Cancellation: atomic. No byte is lost.
+        """
+        limit = None if max_bytes is None else positive_count_of(max_bytes, "max_bytes")
+        await self._begin_receiving()
+        try:
+            if self._kept is not None:
+                await checkpoint()
+                return self._take_kept(limit)
+            view = await self._receive_view(limit)
+            if type(view) is not BytesView or (limit is not None and view._nbytes > limit):
+                self._complain(view, limit)
+            return view
+        finally:
+            self._is_receiving = False
+
+    async def _begin_receiving(self) -> None:
+        """Claim the reading side; `_is_receiving = False` gives it back. (Laws 1 and 3)"""
+        if self._is_receiving:
+            raise trio.BusyResourceError(f"another task is already receiving from {self!r}")
+        if self._is_closed:
+            await checkpoint()
+            self._refuse_if_closed()
+        self._is_receiving = True
+
+    # What is kept
+
+    def _take_kept(self, max_bytes: int | None) -> BytesView:
+        """Return the first of the kept bytes; there are some."""
+        assert self._kept is not None
+        self._refuse_if_closed()  # by another task, during a checkpoint
+        nbytes = len(self._kept) if max_bytes is None else min(max_bytes, len(self._kept))
+        view = self._kept.consume(nbytes)
+        if not self._kept:
+            self._kept = None
+        return view
+
+    def _put_back(self, views: Sequence[BytesView]) -> None:
+        """Let the next read begin with `views`, and then what is kept already."""
+        buf = BytesBuf()
+        for view in views:
+            buf.put_view(view)
+        if self._kept is not None:
+            buf.put_view(self._kept.consume_all())
+        self._kept = buf if buf else None
+
+    def _complain(self, view: object, limit: int | None) -> NoReturn:
+        """Raise BadSource for what a hook has returned; keep it if it is bytes."""
+        if not isinstance(view, BytesView):
+            raise BadSource(repr(self), f"returned a {type(view).__name__} instead of a BytesView")
+        self._gathering().put_view(view)
+        raise BadSource(repr(self), f"was asked for {limit} bytes at most and returned {len(view)}")
+
+    def _gathering(self) -> BytesBuf:
+        """Return the builder that a read of several receives gathers bytes in."""
+        if self._kept is None:
+            self._kept = BytesBuf()
+        return self._kept
+
+    def _stop_gathering(self) -> None:
+        """Forget the builder if nothing is in it, and give the reading side back."""
+        if not self._kept or self._is_closed:
+            self._kept = None
+        self._is_receiving = False
+
+    async def _receive_into(self, buf: BytesBuf, max_bytes: int | None) -> int:
+        """Append what is at hand to `buf`, at most `max_bytes`; return how much that was.
+
+        Sources that can fill memory in place use the capacity of `buf`; see `_descriptor`.
+        """
+        buf._hand_over("a read")
+        try:
+            view = await self._receive_view(max_bytes)
+        finally:
+            buf._hand_back()
+        if type(view) is not BytesView or (max_bytes is not None and view._nbytes > max_bytes):
+            self._complain(view, max_bytes)
+        buf.put_view(view)
+        return view._nbytes
+
+    async def _fill_room(self, buf: BytesBuf, max_bytes: int) -> int:
+        """Fill the capacity of `buf` with what is at hand; there is room for `max_bytes`."""
+        buf._hand_over("a read")
+        try:
+            view = await self._receive_view(max_bytes)
+        finally:
+            buf._hand_back()
+        if type(view) is not BytesView or view._nbytes > max_bytes:
+            self._complain(view, max_bytes)
+        buf.put_slice(view)
+        return view._nbytes

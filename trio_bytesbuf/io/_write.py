@@ -1,0 +1,125 @@
+"""`Write`: a sink for bytes that come in views. Two short methods to implement, others for free."""
+
+from __future__ import annotations
+
+import abc
+from typing import TYPE_CHECKING
+
+import trio
+from trio.lowlevel import checkpoint
+
+from ..seq import BytesView
+from ._endpoint import Endpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import SupportsIndex
+
+    from ..seq import BytesBuf
+
+
+class Write(Endpoint):
+    """A sink for bytes that come in views, for one writing task at a time.
+
+    Implement `_write_view` and `_aclose`; and `_wait_write_might_not_block` where the sink can
+    say when that is.
+
+    Idea: bytesbuf_io's `Write` and `WriteExt`.
+    """
+
+    _is_sending = False
+
+    @abc.abstractmethod
+    async def _write_view(self, view: BytesView) -> None:
+        """Send all bytes of `view`, which may be none; called by the public methods.
+
+        Called for one task at a time, and not after `aclose` has begun. Has to be a checkpoint.
+        """
+
+    async def _wait_write_might_not_block(self) -> None:
+        """Wait until sending might not block; may return early, but never late."""
+        await checkpoint()
+
+    async def write_view(self, view: BytesView) -> None:
+        """Send all bytes of `view`, without copying more than is quicker than not copying.
+
+        Raises:
+          trio.BusyResourceError: another task is writing.
+          trio.ClosedResourceError: this sink was closed, here or by another task, or its
+            end was announced.
+          trio.BrokenResourceError: the connection is gone.
+          TypeError: `view` is not a `BytesView`.
+
+        Cancellation: spoils. Some of the bytes may have been sent; close the sink.
+        """
+        if not isinstance(view, BytesView):
+            raise TypeError(f"write_view sends a BytesView, not {type(view).__name__}")
+        await self._begin_sending()
+        try:
+            await self._write_view(view)
+        finally:
+            self._is_sending = False
+            del view  # an error that is kept holds this frame, but no memory
+
+    async def _begin_sending(self) -> None:
+        """Claim the sending side; `_is_sending = False` gives it back. (Laws 1 and 3)"""
+        if self._is_sending:
+            raise trio.BusyResourceError(f"another task is already sending to {self!r}")
+        if self._is_closed:
+            await checkpoint()
+            self._refuse_if_closed()
+        self._is_sending = True
+
+    async def write_views(self, views: Iterable[BytesView]) -> None:
+        """Send the bytes of all `views`, in order, as one `write_view` does: header and body, say.
+
+        Raises:
+          TypeError: one of them is not a `BytesView`.
+          As `write_view` otherwise.
+
+        Cancellation: spoils, as `write_view`.
+        """
+        await self.write_view(BytesView.from_views(views))
+
+    async def prepare_and_write(
+        self, capacity_nbytes: SupportsIndex, fill: Callable[[BytesBuf], object]
+    ) -> None:
+        """Have `fill` put bytes into memory that suits this sink, and send them.
+
+        Args:
+          capacity_nbytes: how much room the builder has, at least; it can reserve more.
+          fill: called with an empty builder. What it raises is raised here, and nothing is sent.
+
+        Raises:
+          TypeError, ValueError: `capacity_nbytes` is no integer, or negative.
+          As `write_view` otherwise, and what `fill` raises.
+
+        Cancellation: spoils, as `write_view`. `fill` is called before the first checkpoint.
+
+        Example:
+          >>> async def main():
+          ...     sink = FakeWrite()
+          ...     await sink.prepare_and_write(8, lambda buf: buf.put_u32_be(7))
+          ...     return sink.contents
+          >>> trio.run(main)
+          BytesView(b'\\x00\\x00\\x00\\x07')
+
+        Idea: bytesbuf_io's `WriteExt::prepare_and_write`, whose function returns the view.
+        """
+        buf = self.reserve(capacity_nbytes)
+        fill(buf)
+        await self.write_view(buf.consume_all())
+
+    async def wait_write_might_not_block(self) -> None:
+        """Wait until sending might not block, or return at once if the sink cannot say.
+
+        Raises:
+          As `write_view`.
+
+        Cancellation: atomic.
+        """
+        await self._begin_sending()
+        try:
+            await self._wait_write_might_not_block()
+        finally:
+            self._is_sending = False

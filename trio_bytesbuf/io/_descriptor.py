@@ -148,12 +148,18 @@ class DescriptorStream(Read, Write):
     async def _is_ended(self) -> bool:
         """Wait until something can be received, and say whether that is the end."""
 
+    def _is_end_announced(self) -> bool:
+        """Say whether `send_eof` was called."""
+        return False
+
     # Receiving
 
     async def _receive_view(self, max_bytes: int | None) -> BytesView:
         limit = self._drain_nbytes
         if max_bytes is not None and max_bytes < limit:
             limit = max_bytes
+        if not CAN_READ_IN_PLACE:
+            return await self._receive_without_readv(limit)
         await checkpoint_if_cancelled()
         try:
             try:
@@ -173,6 +179,10 @@ class DescriptorStream(Read, Write):
         except OSError as exc:
             await cancel_shielded_checkpoint()
             raise self._in_trios_words(exc) from exc.with_traceback(None)
+
+    async def _receive_without_readv(self, limit: int) -> BytesView:
+        """Receive at most `limit` bytes where the system has no `readv`."""
+        raise NotImplementedError
 
     def _receive_now(self, limit: int) -> BytesView | None:
         """Return what is at hand, at most `limit` bytes, or None if that is nothing yet."""
@@ -328,6 +338,9 @@ class DescriptorStream(Read, Write):
 
     async def _send(self, pieces: Sequence[memoryview], nbytes: int) -> None:
         """Send all bytes of `pieces`, which are `nbytes`."""
+        if self._is_end_announced():
+            await checkpoint()
+            raise trio.ClosedResourceError("the end of this stream was announced by send_eof")
         plan = SendPlan.of(pieces, nbytes)
         del pieces
         await checkpoint_if_cancelled()
@@ -340,7 +353,10 @@ class DescriptorStream(Read, Write):
                 if not plan:
                     break
                 try:
-                    sent = await self._send_now(fd, plan.buffers())
+                    if CAN_READ_IN_PLACE:
+                        sent = os.writev(fd, plan.buffers())
+                    else:
+                        sent = await self._send_without_writev(plan.buffers())
                 except BlockingIOError:
                     sent = 0
                 if not sent:  # out of `except`: a cancelled wait would have a context, that frames
@@ -360,9 +376,9 @@ class DescriptorStream(Read, Write):
             del plan  # an error that is looked at holds this frame, but not the caller's memory
         await cancel_shielded_checkpoint()
 
-    async def _send_now(self, fd: int, buffers: list[bytes | memoryview]) -> int:
-        """Send as much as the system takes now, or raise BlockingIOError."""
-        return os.writev(fd, buffers)
+    async def _send_without_writev(self, buffers: list[bytes | memoryview]) -> int:
+        """Send some of `buffers` where the system has no `writev`."""
+        raise NotImplementedError
 
     # Errors and the end
 

@@ -78,7 +78,9 @@ class Read(Keeping):
 
     async def _read_into(self, buf: BytesBuf, max_bytes: int | None) -> int:
         _check_builder(buf)
-        await self._begin_receiving()
+        if self._is_receiving or self._is_closed:
+            await self._refuse_receiving()
+        self._is_receiving = True
         try:
             if self._kept is None:
                 return await self._receive_into(buf, max_bytes)
@@ -140,7 +142,9 @@ class Read(Keeping):
           BytesView(b'abc')
         """
         wanted = count_of(nbytes, "nbytes")
-        await self._begin_receiving()
+        if self._is_receiving or self._is_closed:
+            await self._refuse_receiving()
+        self._is_receiving = True
         try:
             buf = self._gathering()
             await self._gather(buf, wanted, self._receive_into)
@@ -168,7 +172,9 @@ class Read(Keeping):
         Cost: sources that can fill memory in place copy nothing, all others once.
         """
         wanted = count_of(nbytes, "nbytes")
-        await self._begin_receiving()
+        if self._is_receiving or self._is_closed:
+            await self._refuse_receiving()
+        self._is_receiving = True
         try:
             buf = self._gathering()
             if len(buf) < wanted and not buf._holds_in_one_block(wanted):
@@ -194,7 +200,9 @@ class Read(Keeping):
         """
         wanted = count_of(nbytes, "nbytes")
         _check_builder(buf)
-        await self._begin_receiving()
+        if self._is_receiving or self._is_closed:
+            await self._refuse_receiving()
+        self._is_receiving = True
         try:
             if self._kept is not None and len(buf) < wanted:
                 await self._checkpoint_with(buf)
@@ -231,7 +239,9 @@ class Read(Keeping):
         Cost: no copy; memory proportional to what has arrived.
         """
         limit = count_of(max_nbytes, "max_nbytes")
-        await self._begin_receiving()
+        if self._is_receiving or self._is_closed:
+            await self._refuse_receiving()
+        self._is_receiving = True
         try:
             buf = self._gathering()
             while len(buf) <= limit:
@@ -283,7 +293,9 @@ class Read(Keeping):
         Idea: bytesbuf_io's `ReadExt::read_at_most_while`.
         """
         limit = positive_count_of(max_nbytes, "max_nbytes")
-        await self._begin_receiving()
+        if self._is_receiving or self._is_closed:
+            await self._refuse_receiving()
+        self._is_receiving = True
         try:
             buf = self._gathering()
             view = await self._read_while(buf, limit, inspect)
@@ -311,7 +323,9 @@ class Read(Keeping):
         """
         limit = positive_count_of(max_nbytes, "max_nbytes")
         _check_builder(buf)
-        await self._begin_receiving()
+        if self._is_receiving or self._is_closed:
+            await self._refuse_receiving()
+        self._is_receiving = True
         try:
             if self._kept is not None:
                 await self._checkpoint_with(buf)
@@ -394,7 +408,9 @@ class Read(Keeping):
 
     async def _read_chunk(self, nbytes: int) -> BytesView:
         """Return `nbytes` bytes, or what is left."""
-        await self._begin_receiving()
+        if self._is_receiving or self._is_closed:
+            await self._refuse_receiving()
+        self._is_receiving = True
         try:
             buf = self._gathering()
             await self._gather_or_end(buf, nbytes, nbytes)
@@ -404,7 +420,9 @@ class Read(Keeping):
 
     async def _read_chunks(self, nbytes: int) -> list[BytesView]:
         """Return as many views of `nbytes` bytes as are at hand, at least one, or what is left."""
-        await self._begin_receiving()
+        if self._is_receiving or self._is_closed:
+            await self._refuse_receiving()
+        self._is_receiving = True
         try:
             buf = self._gathering()
             await self._gather_or_end(buf, nbytes, None)
@@ -414,7 +432,7 @@ class Read(Keeping):
             self._stop_gathering()
 
     async def _gather_or_end(self, buf: BytesBuf, wanted: int, max_bytes: int | None) -> None:
-        """Receive, at most `max_bytes` in all, until `buf` holds `wanted` bytes or nothing comes."""
+        """Receive until `buf` holds `wanted` bytes (`max_bytes`: and never more), or the end."""
         if len(buf) >= wanted:
             await self._checkpoint_with(buf)
         while len(buf) < wanted:
@@ -424,7 +442,7 @@ class Read(Keeping):
 
 
 def _cut(view: BytesView, nbytes: int) -> tuple[list[BytesView], BytesView]:
-    """Return at most `BATCH_VIEWS` views of `nbytes` bytes, the last maybe shorter; and the rest."""
+    """Return up to `BATCH_VIEWS` views of `nbytes` bytes, the last maybe shorter; and the rest."""
     stop = min(len(view), BATCH_VIEWS * nbytes)
     return [view[at : min(at + nbytes, stop)] for at in range(0, stop, nbytes)], view[stop:]
 

@@ -69,7 +69,9 @@ class Keeping(Endpoint):
         Cancellation: atomic. No byte is lost.
         """
         limit = None if max_bytes is None else positive_count_of(max_bytes, "max_bytes")
-        await self._begin_receiving()
+        if self._is_receiving or self._is_closed:
+            await self._refuse_receiving()
+        self._is_receiving = True
         try:
             if self._kept is not None:
                 await checkpoint()
@@ -81,14 +83,12 @@ class Keeping(Endpoint):
         finally:
             self._is_receiving = False
 
-    async def _begin_receiving(self) -> None:
-        """Claim the reading side; `_is_receiving = False` gives it back. (Laws 1 and 3)"""
+    async def _refuse_receiving(self) -> NoReturn:
+        """Raise what keeps the reading side from being claimed. (Laws 1 and 3)"""
         if self._is_receiving:
             raise trio.BusyResourceError(f"another task is already receiving from {self!r}")
-        if self._is_closed:
-            await checkpoint()
-            self._refuse_if_closed()
-        self._is_receiving = True
+        await checkpoint()
+        raise trio.ClosedResourceError(f"this {type(self).__name__} was closed")
 
     # What is kept
 
@@ -109,7 +109,7 @@ class Keeping(Endpoint):
             buf.put_view(view)
         if self._kept is not None:
             buf.put_view(self._kept.consume_all())
-        self._kept = buf if buf else None
+        self._kept = buf or None
 
     def _complain(self, view: object, limit: int | None) -> NoReturn:
         """Raise BadSource for what a hook has returned; keep it if it is bytes."""

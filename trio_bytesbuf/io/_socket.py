@@ -12,12 +12,10 @@ from trio.lowlevel import checkpoint
 
 from ..seq import BytesView
 from ..seq._flat import flat, positive_count_of
-from . import _descriptor
 from ._descriptor import DescriptorStream
 from ._receive_size import SIZES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from typing import SupportsIndex
 
     from ..seq import Memory
@@ -94,13 +92,9 @@ class SocketStream(DescriptorStream, trio.abc.HalfCloseableStream):
     async def _is_ended(self) -> bool:
         return not await self._socket.recv(1, trio.socket.MSG_PEEK)
 
-    async def _receive_view(self, max_bytes: int | None) -> BytesView:
-        if _descriptor.CAN_READ_IN_PLACE:
-            return await super()._receive_view(max_bytes)
-        asked = self._receive_size.nbytes
-        asked = asked if max_bytes is None else min(max_bytes, asked)
+    async def _receive_without_readv(self, limit: int) -> BytesView:
         try:
-            return BytesView(await self._receive_bytes(asked))
+            return BytesView(await self._receive_bytes(min(limit, self._receive_size.nbytes)))
         except OSError as exc:
             raise self._in_trios_words(exc) from exc.with_traceback(None)
 
@@ -124,7 +118,9 @@ class SocketStream(DescriptorStream, trio.abc.HalfCloseableStream):
         limit = min(self._receive_size.nbytes, PLAIN_RECEIVE_NBYTES)
         if max_bytes is not None:
             limit = min(self._drain_nbytes, positive_count_of(max_bytes, "max_bytes"))
-        await self._begin_receiving()
+        if self._is_receiving or self._is_closed:
+            await self._refuse_receiving()
+        self._is_receiving = True
         try:
             if self._kept is not None:
                 await checkpoint()
@@ -143,21 +139,18 @@ class SocketStream(DescriptorStream, trio.abc.HalfCloseableStream):
             await self.write_view(data)
             return
         with flat(data) as source:
-            await self._begin_sending()
+            if self._is_sending or self._is_closed:
+                await self._refuse_sending()
+            self._is_sending = True
             try:
                 await self._send((source,) if source.nbytes else (), source.nbytes)
             finally:
                 self._is_sending = False
 
-    async def _send(self, pieces: Sequence[memoryview], nbytes: int) -> None:
-        if self._socket.did_shutdown_SHUT_WR:
-            await checkpoint()
-            raise trio.ClosedResourceError("the end of this stream was announced by send_eof")
-        await super()._send(pieces, nbytes)
+    def _is_end_announced(self) -> bool:
+        return self._socket.did_shutdown_SHUT_WR
 
-    async def _send_now(self, fd: int, buffers: list[bytes | memoryview]) -> int:
-        if _descriptor.CAN_READ_IN_PLACE:
-            return await super()._send_now(fd, buffers)
+    async def _send_without_writev(self, buffers: list[bytes | memoryview]) -> int:
         # Released by `with`, because trio's frames may live on in a cycle.
         with memoryview(buffers[0]) as first:
             del buffers
@@ -178,7 +171,9 @@ class SocketStream(DescriptorStream, trio.abc.HalfCloseableStream):
 
         Cancellation: atomic.
         """
-        await self._begin_sending()
+        if self._is_sending or self._is_closed:
+            await self._refuse_sending()
+        self._is_sending = True
         try:
             await self._stream.send_eof()
         finally:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import trio
 from trio.lowlevel import checkpoint
@@ -54,21 +54,21 @@ class Write(Endpoint):
         """
         if not isinstance(view, BytesView):
             raise TypeError(f"write_view sends a BytesView, not {type(view).__name__}")
-        await self._begin_sending()
+        if self._is_sending or self._is_closed:
+            await self._refuse_sending()
+        self._is_sending = True
         try:
             await self._write_view(view)
         finally:
             self._is_sending = False
             del view  # an error that is kept holds this frame, but no memory
 
-    async def _begin_sending(self) -> None:
-        """Claim the sending side; `_is_sending = False` gives it back. (Laws 1 and 3)"""
+    async def _refuse_sending(self) -> NoReturn:
+        """Raise what keeps the sending side from being claimed."""
         if self._is_sending:
             raise trio.BusyResourceError(f"another task is already sending to {self!r}")
-        if self._is_closed:
-            await checkpoint()
-            self._refuse_if_closed()
-        self._is_sending = True
+        await checkpoint()
+        raise trio.ClosedResourceError(f"this {type(self).__name__} was closed")
 
     async def write_views(self, views: Iterable[BytesView]) -> None:
         """Send the bytes of all `views`, in order, as one `write_view` does: header and body, say.
@@ -118,7 +118,9 @@ class Write(Endpoint):
 
         Cancellation: atomic.
         """
-        await self._begin_sending()
+        if self._is_sending or self._is_closed:
+            await self._refuse_sending()
+        self._is_sending = True
         try:
             await self._wait_write_might_not_block()
         finally:

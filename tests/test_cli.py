@@ -357,10 +357,13 @@ async def test_running_out_of_file_descriptors_fails_connections_and_not_the_rel
     ):
         async with contextlib.AsyncExitStack() as stack:
             for _ in range(30):
-                await stack.enter_async_context(await connect(address))
+                # The relay resets those it has no descriptors for, some before they know that
+                # they are connected.
+                with contextlib.suppress(OSError):
+                    await stack.enter_async_context(await connect(address))
             assert "Too many open files" in await program.line_with("cannot reach")
         for _ in range(100):  # what is still queued may be refused
-            with contextlib.suppress(trio.BrokenResourceError, AssertionError):
+            with contextlib.suppress(trio.BrokenResourceError, OSError, AssertionError):
                 assert await exchange(address, b"hello") == b"hello"
                 break
         else:

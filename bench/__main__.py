@@ -28,6 +28,7 @@ SCRIPTS = (
     "join_or_gather",
     "receive",
     "relay",
+    "send_file",
     "handover",
     "idle_connections",
 )

@@ -3,8 +3,10 @@
     python _peer.py send PORT NBYTES        send so many bytes as fast as possible, then the end
     python _peer.py drain PORT              receive until the end, and answer it with the same
     python _peer.py idle PORT COUNT NBYTES  open COUNT connections, send NBYTES on each, wait
+    python _peer.py answer PLACE NBYTES     answer each byte with NBYTES, until the end
 
-PORT is one of 127.0.0.1, on which the benchmark listens.
+PORT is one of 127.0.0.1, on which the benchmark listens; PLACE is one, too, or the path of a Unix
+socket.
 """
 
 import socket
@@ -42,7 +44,25 @@ def idle(port: int, count: int, nbytes: int) -> None:
     connections[0].recv(1)
 
 
+def answer(place: int | str, nbytes: int) -> None:
+    """Send `nbytes` zeros for each byte that arrives, until the end."""
+    if isinstance(place, str):
+        connection = socket.socket(socket.AF_UNIX)
+        connection.connect(place)
+    else:
+        connection = socket.create_connection(("127.0.0.1", place))
+    message = bytes(nbytes)
+    with connection:
+        while connection.recv(1):
+            connection.sendall(message)
+
+
 if __name__ == "__main__":
-    what, *numbers = sys.argv[1:]
-    jobs: dict[str, Callable[..., None]] = {"send": send, "drain": drain, "idle": idle}
-    jobs[what](*map(int, numbers))
+    what, *words = sys.argv[1:]
+    jobs: dict[str, Callable[..., None]] = {
+        "send": send,
+        "drain": drain,
+        "idle": idle,
+        "answer": answer,
+    }
+    jobs[what](*(int(word) if word.isdigit() else word for word in words))

@@ -28,13 +28,11 @@ class ZeroCounter(Write):
         """What the stream prefers."""
         return self._stream.memory
 
-    async def write_view(self, view: BytesView) -> None:
-        """Send `view`; count its zeros once they are sent."""
+    async def _write_view(self, view: BytesView) -> None:
         await self._stream.write_view(view)
-        self.zeros += view.count(0)
+        self.zeros += view.count(0)  # once they are sent
 
-    async def aclose(self) -> None:
-        """Close the stream."""
+    async def _aclose(self) -> None:
         await self._stream.aclose()
 
 

@@ -26,14 +26,12 @@ class Checksum(Write):
         """What it was given: it has no preference."""
         return self._memory
 
-    async def write_view(self, view: BytesView) -> None:
-        """Add the bytes of `view`."""
+    async def _write_view(self, view: BytesView) -> None:
         await trio.lowlevel.checkpoint()
         self.total += sum(view)
 
-    async def aclose(self) -> None:
-        """Do nothing: there is nothing to close."""
-        await trio.lowlevel.checkpoint()
+    async def _aclose(self) -> None:
+        await trio.lowlevel.checkpoint()  # there is nothing to close
 
 
 async def main() -> None:

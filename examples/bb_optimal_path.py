@@ -57,8 +57,7 @@ class Connection(Write):
             isinstance(meta, Registered) and meta.region == self._region for meta in view.metas
         )
 
-    async def write_view(self, view: BytesView) -> None:
-        """Send `view` from where it lies, or from a copy in memory that may be sent."""
+    async def _write_view(self, view: BytesView) -> None:
         if self.can_go_as_it_lies(view):
             print(f"{len(view)} bytes by the faster way")
         else:
@@ -67,8 +66,7 @@ class Connection(Write):
         assert self.can_go_as_it_lies(view)
         await self._stream.write_view(view)
 
-    async def aclose(self) -> None:
-        """Close the stream."""
+    async def _aclose(self) -> None:
         await self._stream.aclose()
 
 

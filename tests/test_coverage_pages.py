@@ -13,8 +13,10 @@ from types import ModuleType
 
 import attrs
 import pytest
+import trio
 
 import trio_bytesbuf
+import trio_bytesbuf.io
 import trio_bytesbuf.mem
 import trio_bytesbuf.seq
 import trio_bytesbuf.testing
@@ -27,6 +29,7 @@ DOCS = Path(__file__).parent.parent / "docs" / "coverage"
 LEAST_EXAMPLES = {
     "bytesbuf.md": 80,
     "bytesbuf-mem.md": 60,
+    "bytesbuf-io.md": 100,
     "bytes.md": 150,
     "bytes-buf.md": 200,
 }
@@ -36,6 +39,7 @@ PAGES = tuple(LEAST_EXAMPLES)
 COVERED = {
     ("bytesbuf.md",): ("bytesbuf-0.4.2.txt",),
     ("bytesbuf-mem.md",): ("bytesbuf-mem-0.4.2.txt",),
+    ("bytesbuf-io.md",): ("bytesbuf-io-0.4.0.txt",),
     ("bytes.md", "bytes-buf.md"): ("bytes-1.10.1.txt", "bytes-1.12.1-new.txt"),
 }
 
@@ -89,15 +93,17 @@ def public_names() -> dict[str, object]:
         trio_bytesbuf,
         trio_bytesbuf.seq,
         trio_bytesbuf.mem,
+        trio_bytesbuf.io,
         trio_bytesbuf.wire,
         trio_bytesbuf.testing,
     )
-    return {
+    names = {
         name: value
         for room in rooms
         for name, value in vars(room).items()
         if not name.startswith("_") and not isinstance(value, ModuleType)
     }
+    return {"trio": trio, **names}
 
 
 def names_of(listed: str) -> list[str]:
@@ -148,7 +154,7 @@ def test_an_entry_has_an_example_or_a_stated_loss_with_its_reason(entry: Entry) 
 
 @pytest.mark.parametrize("entry", [e for e in ENTRIES if e.examples], ids=lambda entry: entry.name)
 def test_every_example_of_a_coverage_page_gives_what_it_shows(entry: Entry) -> None:
-    """Each entry runs as a doctest in a namespace with the public names and nothing else."""
+    """Each entry runs as a doctest in a namespace with trio and the public names, no more."""
     test = doctest.DocTestParser().get_doctest(
         entry.text.replace("```", ""), public_names(), entry.name, entry.page, entry.lineno
     )
@@ -279,13 +285,17 @@ impl Writes for Quill {
 """,
     "pens/testing/mod.rs": """
 mod pencil;
-pub use pencil::Pencil;
+pub use pencil::*;
 """,
     "pens/testing/pencil.rs": """
 #[derive(Clone)]
 pub struct Pencil;
 
+struct Lead;
+
 impl Writes for Pencil {}
+
+impl Writes for Lead {}
 """,
 }
 
@@ -309,6 +319,23 @@ pub unsafe trait Dries {
     fn dry(&self) -> bool {
         true
     }
+}
+
+#[derive(Clone)]
+#[expect(
+    exhaustive,
+    reason = "all of them (there are three)"
+)]
+pub enum Shade {
+    Pale,
+    Deep(u8),
+    Mixed {
+        Parts: u8,
+    },
+}
+
+enum Unseen {
+    Black,
 }
 """,
     "ink.rs": """
@@ -424,6 +451,11 @@ def test_names_made_by_macros_are_extracted(tmp_path: Path) -> None:
         "Red: Index<Range<u8>>",
         "Red: Index<RangeFull>",
         "Red: LowerHex",
+        "Shade",
+        "Shade: Clone",
+        "Shade::Deep",
+        "Shade::Mixed",
+        "Shade::Pale",
         "Spill",
         "Spill: Debug",
         "Spill::litres",

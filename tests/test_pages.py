@@ -23,7 +23,7 @@ from test_foreign import resident_nbytes
 
 from trio_bytesbuf import BytesView
 from trio_bytesbuf.mem import BLOCK_NBYTES_MAX, PageMemory, Pages
-from trio_bytesbuf.mem._pages import PAGE_BLOCK_SIZES
+from trio_bytesbuf.mem._pages import LARGE_BLOCK_SIZES, PAGE_BLOCK_SIZES
 from trio_bytesbuf.mem._pool import check_pool
 from trio_bytesbuf.testing import check_laws
 
@@ -154,6 +154,34 @@ def test_huge_blocks_are_not_kept() -> None:
     del view
     assert resident_nbytes() - before < 4 * MIB
     assert memory.statistics().idle_nbytes == memory.statistics().lent_nbytes == 0
+
+
+@pytest.mark.parametrize("nbytes", LARGE_BLOCK_SIZES)
+def test_two_large_blocks_are_kept_for_whole_messages(nbytes: int) -> None:
+    """One is looked at while the other is filled; what is still seen is never filled again."""
+    memory = PageMemory()
+    seen = filled(memory, 0, nbytes)
+    for value in range(1, 5):
+        view = filled(memory, value, nbytes)
+        assert seen == bytes((value - 1,)) * nbytes
+        seen = view
+    assert memory.statistics().allocated == 2
+    del seen, view
+    assert memory.statistics().idle_nbytes == 2 * nbytes
+    assert memory.trim() == 2 * nbytes
+    filled(careful := PageMemory(max_idle_nbytes=0), 1, nbytes)
+    assert careful.statistics().idle_nbytes == 0
+    check_pool(memory)
+
+
+def test_one_byte_of_a_large_block_makes_no_huge_page_resident() -> None:
+    """A peer that announces much and sends little costs little."""
+    buffers = []
+    before = resident_nbytes()
+    for _ in range(20):
+        buffers.append(PageMemory().reserve(64 * MIB))
+        buffers[-1].put_slice(b"x")
+    assert resident_nbytes() - before < 4 * MIB
 
 
 # Used again, and not too early

@@ -16,6 +16,7 @@ from pairs import (
     closing,
     noise,
     put_now,
+    receive_exactly,
     receive_to_the_end,
     reset,
     socketpair,
@@ -23,8 +24,17 @@ from pairs import (
 )
 
 from trio_bytesbuf import BytesView, GlobalPool, SocketStream, relay
-from trio_bytesbuf.io import _descriptor
+from trio_bytesbuf.io import (
+    GuardedStream,
+    MinRate,
+    PeerTooSlow,
+    Read,
+    Write,
+    _descriptor,
+    from_trio,
+)
 from trio_bytesbuf.io._descriptor import DRAIN_NBYTES
+from trio_bytesbuf.testing import FakeRead, FakeWrite, lockstep_pair, memory_pair
 
 
 @contextlib.asynccontextmanager
@@ -426,3 +436,150 @@ async def test_fifty_relays_at_once_do_not_mix_up_their_bytes():
                 nursery.start_soon(one, number)
     assert not wrong
     assert pool.statistics().lent_nbytes == 0
+
+
+# Streams that are no sockets
+
+
+class Quiet(Read, Write):
+    """A stream that can say its end only by being closed, as TLS can."""
+
+    def __init__(self, stream: SocketStream) -> None:
+        self.stream = stream
+
+    async def _receive_view(self, max_bytes: int | None) -> BytesView:
+        return await self.stream.receive_view(max_bytes)
+
+    async def _write_view(self, view: BytesView) -> None:
+        await self.stream.write_view(view)
+
+    async def _aclose(self) -> None:
+        await self.stream.aclose()
+
+
+class Hidden(trio.abc.HalfCloseableStream):
+    """A stream of somebody else's: what is inside cannot be seen."""
+
+    def __init__(self, stream: SocketStream) -> None:
+        self.stream = stream
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        return await self.stream.receive_some(max_bytes)
+
+    async def send_all(self, data: bytes) -> None:
+        await self.stream.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self.stream.wait_send_all_might_not_block()
+
+    async def send_eof(self) -> None:
+        await self.stream.send_eof()
+
+    async def aclose(self) -> None:
+        await self.stream.aclose()
+
+
+def guarded(stream: SocketStream) -> GuardedStream:
+    """A stream with rates that nothing here falls below."""
+    slow = MinRate(1, seconds=60)
+    return GuardedStream(stream, receiving=slow, sending=slow)
+
+
+KINDS = {
+    "socket": lambda stream: stream,
+    "guarded": guarded,
+    "adapter": lambda stream: from_trio(Hidden(stream)),
+    "stapled": lambda stream: from_trio(trio.StapledStream(stream, stream)),
+}
+
+
+@pytest.mark.parametrize("far_kind", KINDS)
+@pytest.mark.parametrize("near_kind", KINDS)
+async def test_bytes_and_ends_pass_between_streams_of_all_kinds(near_kind, far_kind):
+    """Both ways, and the end of one way before anything goes the other."""
+    request, answer = noise(300_000, 1), noise(500_000, 2)
+    async with relayed() as (client, near, far, server):
+        with trio.fail_after(10):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(relay, KINDS[near_kind](near), KINDS[far_kind](far))
+                nursery.start_soon(send_all_and_end, client, request)
+                assert await receive_to_the_end(server) == request
+                nursery.start_soon(send_all_and_end, server, answer)
+                assert await receive_to_the_end(client) == answer
+
+
+async def test_bytes_and_ends_pass_between_memory_streams():
+    """Which hand over everything at once, or wait for their receiver."""
+    for make in (memory_pair, lockstep_pair):
+        client, near = make()
+        far, server = make()
+        async with closing(client, near, far, server):
+            with trio.fail_after(5):
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(relay, near, far)
+                    nursery.start_soon(client.write_view, BytesView(b"request"))
+                    assert await server.read_exactly(7) == b"request"
+                    nursery.start_soon(client.send_eof)
+                    assert not await server.receive_view()
+                    nursery.start_soon(server.write_view, BytesView(b"answer"))
+                    assert await client.read_exactly(6) == b"answer"
+                    nursery.start_soon(server.send_eof)
+                    assert not await client.receive_view()
+
+
+async def test_an_end_that_the_sink_has_no_word_for_ends_the_relay():
+    """After all bytes before it; or the other direction would wait for a peer that was not told."""
+    async with relayed() as (client, near, far, server):
+        with trio.fail_after(5):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(relay, near, Quiet(far))
+                nursery.start_soon(send_all_and_end, client, noise(1_000_000))
+                got = await receive_exactly(server, 1_000_000)
+        assert got == noise(1_000_000)
+        await far.aclose()
+        assert not await server.receive_view(), "closing is how this end is told"
+
+
+async def test_an_end_that_comes_from_such_a_stream_is_passed_on():
+    """It is the sink that has to have a word; the other direction goes on."""
+    async with relayed() as (client, near, far, server):
+        with trio.fail_after(5):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(relay, near, Quiet(far))
+                await send_all_and_end(server, b"answer")
+                assert await receive_to_the_end(client) == b"answer"
+                await client.send_all(b"and more")
+                assert await server.receive_view() == b"and more"
+                await client.send_eof()
+
+
+async def test_what_an_abandoned_read_had_got_is_passed_on_first():
+    """A proxy that has looked at a header, and gave up, has lost none of it."""
+    async with relayed() as (client, near, far, server):
+        await client.send_all(b"head")
+        with trio.move_on_after(0.01):
+            await near.read_exactly(100)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(relay, near, far)
+            nursery.start_soon(send_all_and_end, client, b" and body")
+            nursery.start_soon(send_all_and_end, server, b"")
+            assert await receive_to_the_end(server) == b"head and body"
+
+
+async def test_a_peer_that_is_too_slow_ends_the_relay_with_one_error():
+    """PeerTooSlow, and no group."""
+    async with relayed() as (_client, near, far, _server):
+        hasty = MinRate(1_000_000, seconds=0.02)
+        stream = GuardedStream(near, receiving=hasty, sending=hasty)
+        with trio.fail_after(5), pytest.raises(PeerTooSlow):
+            await relay(stream, far)
+
+
+async def test_only_what_can_be_read_and_written_is_relayed():
+    """Neither one half nor a trio stream that nobody has wrapped."""
+    async with relayed() as (_client, near, far, _server):
+        for wrong in (Hidden(far), FakeRead(b"x"), FakeWrite(), None):
+            with pytest.raises(TypeError, match="is a Read and a Write"):
+                await relay(near, wrong)
+            with pytest.raises(TypeError, match="is a Read and a Write"):
+                await relay(wrong, near)

@@ -6,15 +6,18 @@
     python tools/extract_rust_names.py SRC_DIR SRC_DIR/buf > docs/coverage/bytes-1.10.1.txt
     python tools/extract_rust_names.py SRC_DIR SRC_DIR/buf \\
         | LC_ALL=C comm -13 docs/coverage/bytes-1.10.1.txt - > docs/coverage/bytes-1.12.1-new.txt
+    python tools/extract_rust_names.py SRC_DIR SRC_DIR/testing \\
+        > docs/coverage/bytesbuf-io-0.4.0.txt
 
 Each folder is a module, with its `lib.rs` or `mod.rs`; SRC_DIR is the crate's root, at the tag that
 the file is named for. Listed are what that file re-exports with `pub use`, and the types and traits
-that it declares itself; of these types the public named fields of structs, the public functions of
-their `impl` blocks, the derived traits and the implemented ones, also those of other types that
-name one of them; and what the public traits ask their implementers for, or provide:
+that it declares itself; of these types the public named fields of structs, the variants of enums,
+the public functions of their `impl` blocks, the derived traits and the implemented ones, also those
+of other types that name one of them; and what the public traits ask their implementers for, or
+provide:
 
     BytesView                     a type, a trait, or a constant
-    BytesView::len                a function, a field, or a trait's associated type
+    BytesView::len                a function, a field, a variant, or a trait's associated type
     BytesView: Clone              a trait
 
 Paths are left out (`fmt::Write` and `io::Write` are both `Write`), and so are lifetimes other than
@@ -49,8 +52,10 @@ MACRO = re.compile(
 REPETITION = re.compile(r"^ *(?:\$\(|\)[*+])\n", re.MULTILINE)
 CALL = re.compile(r"^(?P<name>\w+)!\(\s*(?P<arguments>.*?),?\s*\);$", re.MULTILINE | re.DOTALL)
 REEXPORT = re.compile(r"^pub use [\w:]*::(?:\{([^}]*)\}|(\w+));", re.MULTILINE)
+REEXPORT_ALL = re.compile(r"^pub use (?:self::)?(\w+)::\*;", re.MULTILINE)
 KIND = r"(?:unsafe )?(?:struct|enum|trait|union)"
-TYPE = re.compile(rf"^((?:#\[[^\n]*\]\n)*)pub {KIND} (\w+)", re.MULTILINE)
+ATTRIBUTE = r"#\[[^\n]*(?:\]|\((?:\n {4}[^\n]*)*\n\)\])\n"
+TYPE = re.compile(rf"^((?:{ATTRIBUTE})*)pub {KIND} (\w+)", re.MULTILINE)
 PRIVATE = re.compile(rf"^(?:pub\([^)]*\) )?{KIND} (\w+)", re.MULTILINE)
 DERIVE = re.compile(r"#\[derive\(([^)]*)\)\]")
 IMPL = re.compile(
@@ -59,6 +64,8 @@ IMPL = re.compile(
 )
 STRUCT = re.compile(r"^pub struct (?P<name>\w+)[^{;]*" + BODY, re.MULTILINE | re.DOTALL)
 FIELD = re.compile(r"^ {4}pub (\w+):", re.MULTILINE)
+ENUM = re.compile(r"^pub enum (?P<name>\w+)[^{]*" + BODY, re.MULTILINE | re.DOTALL)
+VARIANT = re.compile(r"^ {4}([A-Z]\w*)(?=[,({ ]|$)", re.MULTILINE)
 TRAIT = re.compile(r"^pub (?:unsafe )?trait (?P<name>\w+)[^{]*" + BODY, re.MULTILINE | re.DOTALL)
 FUNCTION = re.compile(r"^ {4}pub (?:const |async |unsafe )*fn (\w+)", re.MULTILINE)
 ASKED_FOR = re.compile(r"^ {4}(?:(?:const |async |unsafe )*fn|type) (\w+)", re.MULTILINE)
@@ -88,11 +95,14 @@ def expanded(code: str, macros: dict[str, re.Match[str]]) -> str:
     return CALL.sub(expansion, code)
 
 
-def public_in(root: str) -> set[str]:
+def public_in(root: Path) -> set[str]:
     """Return the names that a `lib.rs` or a `mod.rs` makes public in its module."""
-    groups = (several or one for several, one in REEXPORT.findall(root))
+    code = code_of(root)
+    groups = (several or one for several, one in REEXPORT.findall(code))
     paths = (path.strip() for group in groups for path in group.split(",") if path.strip())
-    return {path.rpartition("::")[2] for path in paths} | {name for _, name in TYPE.findall(root)}
+    names = {path.rpartition("::")[2] for path in paths} | {name for _, name in TYPE.findall(code)}
+    wholes = (root.with_name(f"{module}.rs") for module in REEXPORT_ALL.findall(code))
+    return names.union(*map(public_in, wholes))
 
 
 def bare(name: str, variables: set[str]) -> str:
@@ -112,7 +122,7 @@ def names_in(code: str, public: set[str], private: set[str]) -> Iterator[str]:
         if name in public:
             for derived in DERIVE.findall(attributes):
                 yield from (f"{name}: {trait.strip()}" for trait in derived.split(","))
-    for declared, member in ((STRUCT, FIELD), (TRAIT, ASKED_FOR)):
+    for declared, member in ((STRUCT, FIELD), (ENUM, VARIANT), (TRAIT, ASKED_FOR)):
         for block in declared.finditer(code):
             if block["name"] in public:
                 names = member.findall(block["body"] or "")
@@ -135,7 +145,7 @@ def extracted(folders: Iterable[Path]) -> list[str]:
     """Return the sorted names of the modules in `folders`."""
     folders = list(folders)
     roots = [path for folder in folders for path in map(folder.joinpath, ("lib.rs", "mod.rs"))]
-    public = set().union(*(public_in(code_of(root)) for root in roots if root.exists()))
+    public = set().union(*(public_in(root) for root in roots if root.exists()))
     sources = {path: code_of(path) for folder in folders for path in folder.rglob("*.rs")}
     macros = {macro["name"]: macro for code in sources.values() for macro in MACRO.finditer(code)}
     sources = {path: expanded(code, macros) for path, code in sources.items()}

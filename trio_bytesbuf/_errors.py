@@ -185,3 +185,14 @@ class BadSource(BytesBufError):
 
     def __str__(self) -> str:
         return f"{self.source} {self.complaint}"
+
+
+@attrs.define(eq=False, slots=False)
+class DatagramTruncated(BytesBufError, ValueError):
+    """A datagram was longer than its socket takes. It is lost; others are not."""
+
+    limit: int
+    """How many bytes a datagram may have."""
+
+    def __str__(self) -> str:
+        return f"a datagram of more than {self.limit} bytes arrived, and is lost"

@@ -38,7 +38,7 @@ from .._errors import BadMemory, BudgetExceeded
 from ..mem._capped import CappedMemory
 from ..mem._ledger import CAPPED_BLOCK_SIZES
 from ..seq import BytesView
-from ..seq._flat import positive_count_of
+from ..seq._flat import flat, positive_count_of
 from ..seq._memory import memory_or_default
 from ..seq._view import make_view
 from ._read import Read
@@ -47,10 +47,11 @@ from ._vectored import IOV_MAX, SendPlan
 from ._write import Write
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Sequence
     from typing import SupportsIndex
 
     from ..seq import BlockRef, BytesBuf, Memory
+    from ..seq._flat import Buffer
+    from ..seq._pieces import Pieces
 
 DRAIN_NBYTES: Final = 262_144
 """How much one call takes at the most if it is not told: some 50 µs of work, after which it is
@@ -63,6 +64,10 @@ blocks of a page."""
 ROOM_NBYTES: Final = 16_384
 """A builder with so much room is filled in place, whatever is wanted. For less, one receive into
 memory of the stream's is cheaper than several system calls. As much as a first receive asks for."""
+
+PLAIN_RECEIVE_NBYTES: Final = 65_536
+"""What `receive_some` asks for at most if it is not told, as trio's does. The allocator maps and
+unmaps a larger `bytes` each time: 8 µs for a receive of 100 bytes."""
 
 CAN_READ_IN_PLACE = hasattr(os, "readv") and hasattr(os, "writev")
 """Whether the system has the calls that fill and send several buffers at once; Windows has not."""
@@ -95,7 +100,7 @@ class StreamStatistics:
     """How much the next receive will ask for."""
 
 
-class DescriptorStream(Read, Write):
+class DescriptorStream(Read, Write, trio.abc.Stream):
     """What `SocketStream` and `FdStream` have in common: all but the descriptor itself.
 
     Raises:
@@ -140,13 +145,30 @@ class DescriptorStream(Read, Write):
 
     # The descriptor
 
+    _end_errnos: frozenset[int] = frozenset()
+    """The errors by which the system tells who receives of the end; see `_fd`."""
+
     @abc.abstractmethod
     def fileno(self) -> int:
         """Return the descriptor, or -1 if it was closed."""
 
+    def _open_fileno(self) -> int:
+        """Return the descriptor, or raise OSError if it was closed."""
+        fd = self.fileno()
+        if fd == -1:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        return fd
+
     @abc.abstractmethod
     async def _is_ended(self) -> bool:
-        """Wait until something can be received, and say whether that is the end."""
+        """Wait until something can be received, and say whether that is the end.
+
+        To say no where it is the end is allowed: the read that follows will tell.
+        """
+
+    @abc.abstractmethod
+    async def _receive_plain(self, asked: int) -> bytes:
+        """Wait until there are bytes and return at most `asked` of them. A checkpoint."""
 
     def _is_end_announced(self) -> bool:
         """Say whether `send_eof` was called."""
@@ -178,11 +200,16 @@ class DescriptorStream(Read, Write):
             return await self._receive_in_turn(limit)
         except OSError as exc:
             await cancel_shielded_checkpoint()
-            raise self._in_trios_words(exc) from exc.with_traceback(None)
+            if not self._tells_the_end(exc):
+                raise self._in_trios_words(exc) from exc.with_traceback(None)
+            return make_view((), 0)
 
     async def _receive_without_readv(self, limit: int) -> BytesView:
         """Receive at most `limit` bytes where the system has no `readv`."""
-        raise NotImplementedError
+        try:
+            return BytesView(await self._receive_bytes(min(limit, self._receive_size.nbytes)))
+        except OSError as exc:
+            raise self._in_trios_words(exc) from exc.with_traceback(None)
 
     def _receive_now(self, limit: int) -> BytesView | None:
         """Return what is at hand, at most `limit` bytes, or None if that is nothing yet."""
@@ -199,7 +226,7 @@ class DescriptorStream(Read, Write):
             except Exception as exc:
                 if not views:
                     raise
-                if isinstance(exc, OSError):
+                if isinstance(exc, OSError) and not self._tells_the_end(exc):
                     self._in_trios_words(exc)
                 break  # Law 3. What a memory has to complain of, it will say again.
             nbytes = received._nbytes
@@ -296,21 +323,31 @@ class DescriptorStream(Read, Write):
         try:
             nbytes = self._fill_now(buf, limit)
             if nbytes is not None:
-                await self._lent(buf, cancel_shielded_checkpoint())
+                await self._pass_lending(buf)
             while nbytes is None:
-                await self._lent(buf, trio.lowlevel.wait_readable(self.fileno()))
+                await self._wait_lending(buf)
                 nbytes = self._fill_now(buf, limit)
         except OSError as exc:
             await cancel_shielded_checkpoint()
-            raise self._in_trios_words(exc) from exc.with_traceback(None)
+            if not self._tells_the_end(exc):
+                raise self._in_trios_words(exc) from exc.with_traceback(None)
+            return 0
         return nbytes
 
-    @staticmethod
-    async def _lent(buf: BytesBuf, wait: Awaitable[None]) -> None:
-        """Wait while `buf` belongs to this read."""
+    async def _wait_lending(self, buf: BytesBuf) -> None:
+        """Wait until something can be received; `buf` belongs to this read meanwhile."""
         buf._hand_over("a read")
         try:
-            await wait
+            await trio.lowlevel.wait_readable(self.fileno())
+        finally:
+            buf._hand_back()
+
+    @staticmethod
+    async def _pass_lending(buf: BytesBuf) -> None:
+        """Let other tasks run; `buf` belongs to this read meanwhile."""
+        buf._hand_over("a read")
+        try:
+            await cancel_shielded_checkpoint()
         finally:
             buf._hand_back()
 
@@ -328,6 +365,42 @@ class DescriptorStream(Read, Write):
             raise OSError(*self._failure)
         return nbytes
 
+    async def _receive_bytes(self, asked: int) -> bytes:
+        data = await self._receive_plain(asked)
+        if not data and self._failure is not None:
+            raise OSError(*self._failure)
+        self._receive_calls += 1
+        self._received_nbytes += len(data)
+        self._receive_size.received(len(data), asked)
+        return data
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        """Wait until there are bytes and return them as `bytes`; trio's own method.
+
+        Raises:
+          As `receive_view`.
+
+        Cancellation: atomic.
+        """
+        limit = min(self._receive_size.nbytes, PLAIN_RECEIVE_NBYTES)
+        if max_bytes is not None:
+            limit = min(self._drain_nbytes, positive_count_of(max_bytes, "max_bytes"))
+        if self._is_receiving or self._is_closed:
+            await self._refuse_receiving()
+        self._is_receiving = True
+        try:
+            if self._kept is not None:
+                await checkpoint()
+                return bytes(self._take_kept(limit))
+            return await self._receive_bytes(limit)
+        except OSError as exc:
+            await cancel_shielded_checkpoint()
+            if not self._tells_the_end(exc):
+                raise self._in_trios_words(exc) from exc.with_traceback(None)
+            return b""
+        finally:
+            self._is_receiving = False
+
     # Sending
 
     async def _write_view(self, view: BytesView) -> None:
@@ -336,7 +409,25 @@ class DescriptorStream(Read, Write):
         finally:
             del view  # an error that is kept holds this frame, but no memory
 
-    async def _send(self, pieces: Sequence[memoryview], nbytes: int) -> None:
+    async def send_all(self, data: Buffer) -> None:
+        """Send all of `data`; trio's own method. As `write_view` otherwise; takes views, too."""
+        if isinstance(data, BytesView):
+            await self.write_view(data)
+            return
+        with flat(data) as source:
+            if self._is_sending or self._is_closed:
+                await self._refuse_sending()
+            self._is_sending = True
+            try:
+                await self._send((source,) if source.nbytes else (), source.nbytes)
+            finally:
+                self._is_sending = False
+
+    async def wait_send_all_might_not_block(self) -> None:
+        """Wait until sending might not block; trio's name of `wait_write_might_not_block`."""
+        await self.wait_write_might_not_block()
+
+    async def _send(self, pieces: Pieces, nbytes: int) -> None:
         """Send all bytes of `pieces`, which are `nbytes`."""
         if self._is_end_announced():
             await checkpoint()
@@ -347,9 +438,7 @@ class DescriptorStream(Read, Write):
         self._copied_nbytes += plan.joined_nbytes
         try:
             while True:
-                fd = self.fileno()
-                if fd == -1:
-                    raise OSError(errno.EBADF, os.strerror(errno.EBADF))  # noqa: TRY301
+                fd = self._open_fileno()
                 if not plan:
                     break
                 try:
@@ -381,6 +470,10 @@ class DescriptorStream(Read, Write):
         raise NotImplementedError
 
     # Errors and the end
+
+    def _tells_the_end(self, exc: OSError) -> bool:
+        """Say whether this error is how the system tells who receives of the end."""
+        return exc.errno in self._end_errnos
 
     def _in_trios_words(self, exc: OSError) -> trio.ClosedResourceError | trio.BrokenResourceError:
         """Return what trio calls an error that the system reported, and keep it (Law 3)."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import trio
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import SupportsIndex
 
-    from ..seq import Block, BlockRef, BytesBuf
+    from ..seq import Block, BlockRef, BytesBuf, BytesView
 
 
 class Endpoint(Memory, trio.abc.AsyncResource):
@@ -74,3 +74,19 @@ class Endpoint(Memory, trio.abc.AsyncResource):
         A checkpoint; when it is cancelled everything has to be closed all the same. Tasks that
         are in another hook must get `trio.ClosedResourceError`.
         """
+
+
+class ReadWrite(Protocol):
+    """What is a `Read` and a `Write`, which is more than a type checker has a word for."""
+
+    async def receive_view(self, max_bytes: SupportsIndex | None = None) -> BytesView:
+        """Wait until there are bytes and return what is at hand."""
+        ...  # a protocol has no body
+
+    async def write_view(self, view: BytesView) -> None:
+        """Send all bytes of `view`."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close this."""
+        ...

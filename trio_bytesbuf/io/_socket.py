@@ -5,13 +5,10 @@ How it receives and sends is in `_descriptor`; here is what makes it trio's.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, overload
+from typing import TYPE_CHECKING, overload
 
 import trio
-from trio.lowlevel import checkpoint
 
-from ..seq import BytesView
-from ..seq._flat import flat, positive_count_of
 from ._descriptor import DescriptorStream
 from ._receive_size import SIZES
 
@@ -20,10 +17,6 @@ if TYPE_CHECKING:
 
     from ..seq import Memory
     from ..seq._flat import Buffer
-
-PLAIN_RECEIVE_NBYTES: Final = 65_536
-"""What `receive_some` asks for at most if it is not told, as trio's does. The allocator maps and
-unmaps a larger `bytes` each time: 8 µs for a receive of 100 bytes."""
 
 
 class SocketStream(DescriptorStream, trio.abc.HalfCloseableStream):
@@ -92,60 +85,10 @@ class SocketStream(DescriptorStream, trio.abc.HalfCloseableStream):
     async def _is_ended(self) -> bool:
         return not await self._socket.recv(1, trio.socket.MSG_PEEK)
 
-    async def _receive_without_readv(self, limit: int) -> BytesView:
-        try:
-            return BytesView(await self._receive_bytes(min(limit, self._receive_size.nbytes)))
-        except OSError as exc:
-            raise self._in_trios_words(exc) from exc.with_traceback(None)
-
-    async def _receive_bytes(self, asked: int) -> bytes:
-        data = await self._socket.recv(asked)
-        if not data and self._failure is not None:
-            raise OSError(*self._failure)
-        self._receive_calls += 1
-        self._received_nbytes += len(data)
-        self._receive_size.received(len(data), asked)
-        return data
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        """Wait until there are bytes and return them as `bytes`; trio's own method.
-
-        Raises:
-          As `receive_view`.
-
-        Cancellation: atomic.
-        """
-        limit = min(self._receive_size.nbytes, PLAIN_RECEIVE_NBYTES)
-        if max_bytes is not None:
-            limit = min(self._drain_nbytes, positive_count_of(max_bytes, "max_bytes"))
-        if self._is_receiving or self._is_closed:
-            await self._refuse_receiving()
-        self._is_receiving = True
-        try:
-            if self._kept is not None:
-                await checkpoint()
-                return bytes(self._take_kept(limit))
-            return await self._receive_bytes(limit)
-        except OSError as exc:
-            raise self._in_trios_words(exc) from exc.with_traceback(None)
-        finally:
-            self._is_receiving = False
+    async def _receive_plain(self, asked: int) -> bytes:
+        return await self._socket.recv(asked)
 
     # Sending
-
-    async def send_all(self, data: Buffer) -> None:
-        """Send all of `data`; trio's own method. As `write_view` otherwise; takes views, too."""
-        if isinstance(data, BytesView):
-            await self.write_view(data)
-            return
-        with flat(data) as source:
-            if self._is_sending or self._is_closed:
-                await self._refuse_sending()
-            self._is_sending = True
-            try:
-                await self._send((source,) if source.nbytes else (), source.nbytes)
-            finally:
-                self._is_sending = False
 
     def _is_end_announced(self) -> bool:
         return self._socket.did_shutdown_SHUT_WR
@@ -155,10 +98,6 @@ class SocketStream(DescriptorStream, trio.abc.HalfCloseableStream):
         with memoryview(buffers[0]) as first:
             del buffers
             return await self._socket.send(first)
-
-    async def wait_send_all_might_not_block(self) -> None:
-        """Wait until sending might not block; trio's name of `wait_write_might_not_block`."""
-        await self.wait_write_might_not_block()
 
     async def _wait_write_might_not_block(self) -> None:
         await self._stream.wait_send_all_might_not_block()

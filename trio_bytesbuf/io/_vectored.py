@@ -50,6 +50,11 @@ class SendPlan:
             return cls(deque(pieces))
         if nbytes <= JOIN_ALL_NBYTES:
             return cls(deque((b"".join(pieces),)), nbytes)
+        largest = max(map(len, pieces))
+        if largest < JOIN_BELOW_NBYTES:  # no loop in Python: a thousand small pieces are common
+            step = JOIN_ALL_NBYTES // largest
+            rows = [pieces[at : at + step] for at in range(0, len(pieces), step)]
+            return cls(deque(map(b"".join, rows)), nbytes)
         plan = cls(deque())
         row: list[memoryview] = []
         row_nbytes = 0

@@ -113,7 +113,8 @@ class Iteration(trio.abc.AsyncResource, Generic[S, T]):
         self._scope.__enter__()
         return self
 
-    async def __aexit__(
+    # trio's declaration has no way to say that the end of a block can be without an error.
+    async def __aexit__(  # type: ignore[override]
         self,
         exc_type: type[BaseException] | None,
         exc: BaseException | None,
@@ -121,7 +122,8 @@ class Iteration(trio.abc.AsyncResource, Generic[S, T]):
     ) -> bool:
         assert self._scope is not None
         try:
-            await self.aclose()
+            if not self._scope.cancel_called:  # by `into_inner`: nothing to close, nor to wait for
+                await self.aclose()
         finally:
             swallowed = self._scope.__exit__(exc_type, exc, traceback)
         return bool(swallowed)

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import abc
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, cast
 
 import trio
 from trio.lowlevel import checkpoint
 
 from ..seq import BytesView
 from ._endpoint import Endpoint
+from ._vectored import JOIN_BELOW_NBYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import SupportsIndex
 
     from ..seq import BytesBuf
+    from ..seq._flat import Buffer
 
 
 class Write(Endpoint):
@@ -70,15 +72,32 @@ class Write(Endpoint):
         await checkpoint()
         raise trio.ClosedResourceError(f"this {type(self).__name__} was closed")
 
-    async def write_views(self, views: Iterable[BytesView]) -> None:
-        """Send the bytes of all `views`, in order, as one `write_view` does: header and body, say.
+    async def write_views(self, parts: Iterable[BytesView | Buffer]) -> None:
+        """Send the bytes of all `parts`, in order, as one `write_view` does: header and body, say.
+
+        Args:
+          parts: views, or buffers, which are not copied but where that is quicker.
 
         Raises:
-          TypeError: one of them is not a `BytesView`.
+          TypeError: one of them is neither.
           As `write_view` otherwise.
 
         Cancellation: spoils, as `write_view`.
+
+        Example:
+          >>> async def main():
+          ...     sink = FakeWrite()
+          ...     await sink.write_views([b"header, ", BytesView(b"body")])
+          ...     return sink.contents
+          >>> trio.run(main)
+          BytesView(b'header, body')
         """
+        parts = list(parts)
+        if set(map(type, parts)) == {bytes}:
+            plain = cast("list[bytes]", parts)
+            if max(map(len, plain)) < JOIN_BELOW_NBYTES:
+                parts = [b"".join(plain)]  # a view of each would cost more than copying it
+        views = [part if isinstance(part, BytesView) else BytesView(part) for part in parts]
         await self.write_view(BytesView.from_views(views))
 
     async def prepare_and_write(

@@ -2,14 +2,35 @@
 
 How to read this room: `_memories` (hostile ones), `_laws` (whether an object of this library obeys
 its laws), `_conformance` and `_conformance_mut` (whether somebody's own `Buf` or `BufMut`
-is one), `_plugin` (the fixture `tracked_memory`, which pytest finds by itself).
+is one), `_fakes` (sources and sinks without a peer), `_streams` (in memory, in lock step, a byte at
+a time), `_source_checks` and `_sink_checks` (whether somebody's own `Read` or `Write` is one),
+`_cancel` (cancellation wherever it can come), `_plugin` (the fixture `tracked_memory`, which pytest
+finds by itself).
 """
 
+from ._cancel import Attempt as Attempt
+from ._cancel import CancellationTable as CancellationTable
+from ._cancel import Moment as Moment
+from ._cancel import cancel_at_each_checkpoint as cancel_at_each_checkpoint
+from ._cancel import cancel_atomic_at_each_checkpoint as cancel_atomic_at_each_checkpoint
 from ._conformance import BUF_CHECKS as BUF_CHECKS
 from ._conformance_mut import BUF_MUT_CHECKS as BUF_MUT_CHECKS
+from ._fakes import Delay as Delay
+from ._fakes import FakeRead as FakeRead
+from ._fakes import FakeWrite as FakeWrite
+from ._fakes import Null as Null
+from ._fakes import Pending as Pending
 from ._laws import check_laws as check_laws
 from ._memories import CountingMemory as CountingMemory
 from ._memories import CountingStatistics as CountingStatistics
 from ._memories import FixedBlockMemory as FixedBlockMemory
 from ._memories import PoisoningPool as PoisoningPool
 from ._memories import TransparentMemory as TransparentMemory
+from ._sink_checks import CLOGGED_SINK_CHECKS as CLOGGED_SINK_CHECKS
+from ._sink_checks import SINK_CHECKS as SINK_CHECKS
+from ._source_checks import SOURCE_CHECKS as SOURCE_CHECKS
+from ._source_checks import STALLED_SOURCE_CHECKS as STALLED_SOURCE_CHECKS
+from ._streams import MemoryStream as MemoryStream
+from ._streams import dribbling as dribbling
+from ._streams import lockstep_pair as lockstep_pair
+from ._streams import memory_pair as memory_pair

@@ -1,0 +1,527 @@
+"""Files that block, for code in threads: streams as files, and functions of files as streams.
+
+    BlockingReader     task: source      -->  thread: parse(file)    the thread waits for the source
+    BlockingWriter     task: sink        <--  thread: pack(file)     the thread waits for the sink
+    produced_by        task: a `Read`    <--  thread: pack(file)     the thread waits for the task
+    consumed_by        task: a `Write`   -->  thread: parse(file)    the thread waits for the task
+
+Files that block, as streams, are in `_in_thread`.
+
+Law 1. While a `BlockingReader` is open, the source is its own: another reader of the source gets
+       `trio.BusyResourceError`. So what it has received and nobody has read (`_at_hand`) can
+       be put back whenever it is closed, by whatever thread, and is in order.
+Law 2. A call that ends with an error has read nothing: what it had received is at hand.
+Law 3. What waits for trio waits in the task that started the thread, by `trio.from_thread.run`;
+       so whatever cancels that task ends the wait. In the thread, `_at_hand` is touched
+       between such waits only, and in trio, during them.
+Law 4. After a send that failed nothing more is sent, because nobody knows how much of it was.
+Law 5. A finalizer never waits: it gives the source back, from another thread than trio's
+       by a callback, and it sends nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import operator
+import sys
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import trio
+from trio.lowlevel import cancel_shielded_checkpoint, checkpoint
+
+from ..seq import BytesBufWriter, BytesReader, BytesView
+from ..seq._flat import flat_writable
+from ..seq._view_queries import flat_of
+from ._endpoint import Endpoint
+from ._read import Read
+from ._write import Write
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+    from typing import SupportsIndex
+
+    from ..seq._flat import Buffer
+
+T = TypeVar("T")
+E = TypeVar("E", bound=Endpoint)
+
+SEND_NBYTES: Final = 262_144
+"""How much a `BlockingWriter` gathers before it goes to trio, which takes some 60 µs: as long as
+copying that much."""
+
+UNCOPIED_NBYTES: Final = 65_536
+"""`bytes` of this size are sent as they are. A block of the pool has as much, and copying less
+than that costs less than a send of its own."""
+
+
+def _in_trio(afn: Callable[..., Awaitable[T]], *args: object) -> T:
+    """Call `afn` in the task that started this thread."""
+    if trio.lowlevel.in_trio_run():
+        raise RuntimeError(
+            "this file blocks: use it in a thread, by trio.to_thread.run_sync, and not in a task"
+        )
+    return trio.from_thread.run(afn, *args)
+
+
+class BlockingReader(io.BufferedIOBase):
+    """A source as a binary file, for code that reads files, in a thread.
+
+    Made in a task, read in a thread that ``trio.to_thread.run_sync`` started, closed anywhere.
+    While it is open the source is its own. Closing it leaves the source open, and puts back what
+    was received and not read.
+
+    `read`, `readinto` and `readline` wait until they have what was asked for; `read1`, `peek` and
+    `readinto1` until there are bytes. It cannot seek.
+
+    Args:
+      source: what to read.
+
+    Raises:
+      TypeError: `source` is no `Read`.
+      trio.BusyResourceError: a task is reading it.
+      trio.ClosedResourceError: it was closed.
+      RuntimeError: this was not called in a task. Reading raises it in trio's own thread, and in
+        threads that trio did not start.
+      Reading raises what `Read.receive_view` does, and `trio.Cancelled` if the task that
+      started the thread was cancelled.
+
+    Cancellation: reads are resumable. What a cancelled one had received is read by the next one,
+    or put back.
+
+    Cost: 60 µs whenever nothing is at hand; one receive then brings up to 256 KiB of a
+    socket. One copy, into the `bytes` that are returned. Otherwise a short read takes 2 µs and a
+    line 6; `io.BufferedReader` around this makes that 1 and 0.3, but what it has buffered is not
+    put back, and a read of its that is cancelled loses bytes.
+
+    Example:
+      >>> import csv, io
+      >>> def rows(file):
+      ...     with io.TextIOWrapper(file, newline="") as text:
+      ...         return list(csv.reader(text))
+      >>> async def main():
+      ...     source = FakeRead(b"a,b\\n1,2\\n", max_read_nbytes=3)
+      ...     return await trio.to_thread.run_sync(rows, BlockingReader(source))
+      >>> trio.run(main)
+      [['a', 'b'], ['1', '2']]
+
+    Idea: tokio-util's `SyncIoBridge`, which loses what is in its buffer; trio's issue 1024.
+    """
+
+    _owns_source = False
+
+    def __init__(self, source: Read) -> None:
+        if not isinstance(source, Read):
+            raise TypeError(f"a BlockingReader reads a Read, not {type(source).__name__}")
+        self._token = trio.lowlevel.current_trio_token()
+        if source._is_receiving:
+            raise trio.BusyResourceError(f"another task is already receiving from {source!r}")
+        source._refuse_if_closed()
+        source._is_receiving = self._owns_source = True  # Law 1
+        self._source = source
+        self._at_hand = BytesReader(BytesView())
+
+    def __repr__(self) -> str:
+        return f"<BlockingReader of {self._source!r}>"
+
+    def readable(self) -> bool:
+        """Say that this file can be read."""
+        self._refuse_if_closed()
+        return True
+
+    def read(self, size: SupportsIndex | None = -1, /) -> bytes:
+        """Return `size` bytes, fewer only at the end; all that come if it is negative or None."""
+        count = self._count(size)
+        self._wait_for(count)
+        return self._at_hand.read(count)
+
+    def read1(self, size: SupportsIndex = -1, /) -> bytes:
+        """Return at most `size` bytes of what is at hand; b"" only at the end, or for 0."""
+        count = self._count(size)
+        self._wait_for(min(count, 1))
+        return self._at_hand.read1(count)
+
+    def peek(self, size: SupportsIndex = 0, /) -> bytes:
+        """Return bytes that are at hand, without moving; b"" only at the end."""
+        self._wait_for(1)
+        return self._at_hand.peek(size)
+
+    def readinto(self, target: Buffer, /) -> int:
+        """Fill `target` and return how many bytes that took; fewer only at the end."""
+        room = flat_writable(target)
+        self._wait_for(room.nbytes)
+        return self._at_hand.readinto(room)
+
+    def readinto1(self, target: Buffer, /) -> int:
+        """Copy what is at hand into `target` and return how many bytes; 0 only at the end."""
+        room = flat_writable(target)
+        self._wait_for(min(room.nbytes, 1))
+        return self._at_hand.readinto1(room)
+
+    def readline(self, size: SupportsIndex | None = -1, /) -> bytes:
+        """Return the bytes up to and with the next newline, at most `size`."""
+        self._refuse_if_closed()
+        count = self._count(size)
+        line = self._at_hand.readline(count)
+        if line.endswith(b"\n") or len(line) == count:
+            return line
+        self._at_hand.seek(-len(line), io.SEEK_CUR)
+        _in_trio(self._receive, count - len(line), b"\n")
+        return self._at_hand.readline(count)
+
+    @staticmethod
+    def _count(size: SupportsIndex | None) -> int:
+        count = -1 if size is None else operator.index(size)
+        return sys.maxsize if count < 0 else count
+
+    def _refuse_if_closed(self) -> None:
+        if self.closed:
+            raise ValueError("I/O operation on a closed file")
+
+    def _wait_for(self, nbytes: int) -> None:
+        """Wait until `nbytes` bytes are at hand, or all that come."""
+        self._refuse_if_closed()
+        missing = nbytes - self._at_hand.remaining()
+        if missing > 0:
+            _in_trio(self._receive, missing, None)
+
+    async def _receive(self, missing: int, end: bytes | None) -> None:
+        """Receive until `missing` bytes more are at hand, or `end` is, or the stream ends."""
+        if trio.lowlevel.current_trio_token() is not self._token:
+            raise RuntimeError("this file belongs to another trio.run")
+        source = self._source
+        views = [_rest_of(self._at_hand)]
+        try:
+            while missing > 0:
+                source._is_receiving = False  # claimed again before anybody else has a turn
+                try:
+                    view = await source.receive_view()
+                finally:
+                    source._is_receiving = self._owns_source
+                views.append(view)
+                missing -= len(view)
+                if not view or (end is not None and end in view):
+                    break
+        finally:
+            if self._owns_source:
+                self._at_hand = BytesReader(BytesView.from_views(views))  # Law 2
+            else:  # closed meanwhile, by somebody who does not wait for the thread
+                source._put_back(views[1:])
+
+    def close(self) -> None:
+        """Give the source back, with what was received and not read. Twice is harmless."""
+        if not self.closed:
+            super().close()
+            if not self._owns_source:
+                return
+            try:
+                here = trio.lowlevel.current_trio_token()
+            except RuntimeError:
+                here = None
+            if here is self._token:
+                self._give_back()
+            else:  # before the thread's result is, for callbacks are run in order
+                with contextlib.suppress(trio.RunFinishedError):
+                    self._token.run_sync_soon(self._give_back)
+
+    def _give_back(self) -> None:
+        self._owns_source = self._source._is_receiving = False
+        rest = _rest_of(self._at_hand)
+        if rest and not self._source._is_closed:
+            self._source._put_back([rest])
+
+
+def _rest_of(reader: BytesReader) -> BytesView:
+    return reader.take(reader.remaining())
+
+
+class BlockingWriter(BytesBufWriter):
+    """A sink as a binary file, for code that writes files, in a thread.
+
+    Written to in a thread that ``trio.to_thread.run_sync`` started, and closed or flushed there:
+    what is buffered when it is merely dropped is not sent. Closing it leaves the sink open.
+
+    Args:
+      sink: where what is written goes.
+
+    Raises:
+      TypeError: `sink` is no `Write`.
+      RuntimeError: something had to be sent in trio's own thread, or in one that trio did not
+        start.
+      trio.BrokenResourceError: sending has failed before. Nothing is sent after that.
+      Writing raises what `Write.write_view` does, and `trio.Cancelled` if the task that
+      started the thread was cancelled.
+
+    Cancellation: spoils, as `Write.write_view`.
+
+    Cost: 60 µs for each 256 KiB. One copy; none for `bytes` of 64 KiB and more. A short write takes
+    10 µs; for very many of them put an `io.BufferedWriter` around this.
+
+    Example:
+      >>> def write(file):
+      ...     with file:
+      ...         file.write(b"from a thread")
+      >>> async def main():
+      ...     sink = FakeWrite()
+      ...     await trio.to_thread.run_sync(write, BlockingWriter(sink))
+      ...     return sink.contents
+      >>> trio.run(main)
+      BytesView(b'from a thread')
+    """
+
+    _sink: Write | None = None
+    _is_spoilt = False
+    _is_closing = False
+
+    def __init__(self, sink: Write) -> None:
+        if not isinstance(sink, Write):
+            raise TypeError(f"a BlockingWriter writes to a Write, not {type(sink).__name__}")
+        super().__init__(memory=sink)
+        self._sink = sink
+
+    def __repr__(self) -> str:
+        return f"<BlockingWriter to {self._sink!r}>"
+
+    def write(self, data: Buffer, /) -> int:
+        """Take all of `data`, send what is enough for a send, and return the length of `data`."""
+        self._refuse_if_closed()
+        self._refuse_if_spoilt()
+        source = flat_of(data)
+        nbytes = source.nbytes
+        if nbytes >= UNCOPIED_NBYTES and type(data) is bytes:
+            self._buf.put_view(BytesView(data))
+            self._send_if(SEND_NBYTES)
+            return nbytes
+        for at in range(0, nbytes, SEND_NBYTES):  # so that memory is bounded
+            super().write(source[at : at + SEND_NBYTES])
+            self._send_if(SEND_NBYTES)
+        return nbytes
+
+    def flush(self) -> None:
+        """Send everything that was written so far."""
+        if self._is_closing and (self._is_spoilt or self._sink is None):
+            return
+        self._refuse_if_closed()
+        self._refuse_if_spoilt()
+        self._send_if(1)
+
+    def _refuse_if_spoilt(self) -> None:
+        if self._is_spoilt:
+            raise trio.BrokenResourceError("sending what was written to this file has failed")
+
+    def _send_if(self, nbytes: int) -> None:
+        """Send all that is buffered if that is `nbytes` bytes at least."""
+        if len(self._buf) >= nbytes:
+            assert self._sink is not None
+            self._is_spoilt = True  # Law 4
+            _in_trio(self._sink.write_view, self._buf.consume_all())
+            self._is_spoilt = False
+
+    def close(self) -> None:
+        """Send what is buffered, unless sending has failed, and close this file, not the sink."""
+        self._is_closing = True
+        super().close()  # which flushes
+
+    def __del__(self) -> None:
+        """Do nothing, where files send what they have buffered. (Law 5)"""
+
+
+# A function in a thread as a stream
+
+
+class _Work:
+    """A function in a thread, and what became of it."""
+
+    def __init__(self, fn: Callable[[Any], object], file: BlockingReader | BlockingWriter) -> None:
+        self._fn = fn
+        self._file = file
+        self.scope = trio.CancelScope()
+        self.ended = trio.Event()
+        self.failure: BaseException | None = None
+        self._is_told = False
+
+    def _call(self) -> None:
+        with self._file as file:
+            self._fn(file)
+
+    async def run(self, over: Callable[[], object]) -> None:
+        """Call the function in a thread, and `over` when it has returned; raise nothing."""
+        try:
+            with self.scope:
+                await trio.to_thread.run_sync(self._call)
+        except BaseException as exc:  # noqa: BLE001  # raised where the stream is used
+            self.failure = exc
+        over()
+        self.ended.set()
+
+    def tell(self) -> None:
+        """Raise what the function has raised, once."""
+        if self.failure is not None and not self._is_told:
+            self._is_told = True
+            raise self.failure
+
+
+class _Produced(Read):
+    """What a function in a thread writes."""
+
+    def __init__(self, channel: trio.MemoryReceiveChannel[BytesView]) -> None:
+        self._channel = channel
+        self._rest = BytesView()
+        self.work: _Work | None = None  # set right after
+
+    def __repr__(self) -> str:
+        return f"<what {self.work._fn!r} writes>" if self.work else "<what is written>"
+
+    async def _receive_view(self, max_bytes: int | None) -> BytesView:
+        if self._rest:
+            await checkpoint()
+            self._refuse_if_closed()
+            view = self._rest
+        else:
+            try:
+                view = await self._channel.receive()
+            except trio.EndOfChannel:
+                await cancel_shielded_checkpoint()
+                failure = None if self.work is None else self.work.failure
+                if failure is not None:
+                    assert self.work is not None
+                    if isinstance(failure, Exception):
+                        self.work.tell()
+                    raise trio.BrokenResourceError("the function has failed") from failure
+                return BytesView()
+        stop = len(view) if max_bytes is None else max_bytes
+        self._rest = view[stop:]
+        return view[:stop]
+
+    async def _aclose(self) -> None:
+        self._rest = BytesView()
+        self._channel.close()
+        if self.work is not None:
+            self.work.scope.cancel()
+        await checkpoint()
+
+
+class _Consumed(Write):
+    """What a function in a thread reads."""
+
+    def __init__(self, channel: trio.MemorySendChannel[BytesView]) -> None:
+        self._channel = channel
+        self.work: _Work | None = None  # set right after
+
+    def __repr__(self) -> str:
+        return f"<what {self.work._fn!r} reads>" if self.work else "<what is read>"
+
+    async def _write_view(self, view: BytesView) -> None:
+        if not view:
+            await checkpoint()
+            return
+        try:
+            await self._channel.send(view)
+        except trio.BrokenResourceError:
+            assert self.work is not None
+            if isinstance(self.work.failure, Exception):
+                self.work.tell()
+            raise trio.BrokenResourceError("the function reads no more") from self.work.failure
+        finally:
+            del view  # an error that is kept holds this frame, but no memory
+
+    async def _aclose(self) -> None:
+        self._channel.close()
+        await checkpoint()
+
+
+@asynccontextmanager
+async def _beside(work: _Work, over: Callable[[], object], end: E) -> AsyncIterator[E]:
+    """Run `work` while the block uses `end`; see that it is over when the block is."""
+    raised: BaseException | None = None
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(work.run, over)
+        try:
+            yield end
+        except BaseException as exc:  # noqa: BLE001  # raised below, outside the nursery
+            raised = exc
+            work.scope.cancel()
+        with trio.CancelScope(shield=True):  # what cancels this task ends the thread's waits
+            await end.aclose()
+            await work.ended.wait()
+    try:
+        if raised is not None:
+            raise raised
+        work.tell()
+    finally:
+        del raised  # which refers to this frame
+
+
+@asynccontextmanager
+async def produced_by(fn: Callable[[BlockingWriter], object]) -> AsyncIterator[Read]:
+    """Run `fn` in a thread, with a file to write to; what it writes is read in the block.
+
+    Args:
+      fn: called with an open `BlockingWriter`, which is closed when it returns.
+
+    Returns:
+      A source, that ends when `fn` has returned. It holds one view, of some 256 KiB; then `fn`
+      waits until that is read.
+
+    Raises:
+      What `fn` raises: by the read after what was written before; at the end of the
+      block if nobody has read that far, and the block raises nothing itself. Reads after that
+      raise `trio.BrokenResourceError`.
+
+    Cancellation: `fn` is ended by `trio.Cancelled` when it next writes, and waited for; also when
+    the block is left, or the source closed, before `fn` has returned.
+
+    Example:
+      >>> import gzip
+      >>> def compress(file):
+      ...     with gzip.open(file, "wb") as packed:
+      ...         packed.write(b"many bytes" * 100)
+      >>> async def main():
+      ...     async with produced_by(compress) as source:
+      ...         return gzip.decompress(await source.read_to_end(10_000))[:10]
+      >>> trio.run(main)
+      b'many bytes'
+    """
+    send, receive = trio.open_memory_channel[BytesView](0)
+    sink, source = _Consumed(send), _Produced(receive)
+    work = sink.work = source.work = _Work(fn, BlockingWriter(sink))
+    async with _beside(work, send.close, source):
+        yield source
+
+
+@asynccontextmanager
+async def consumed_by(fn: Callable[[BlockingReader], object]) -> AsyncIterator[Write]:
+    """Run `fn` in a thread, with a file to read; what it reads is written in the block.
+
+    Args:
+      fn: called with an open `BlockingReader`, which ends when the block does, or the sink is
+        closed.
+
+    Returns:
+      A sink. A write returns when `fn` has come for the bytes.
+
+    Raises:
+      What `fn` raises: by the next write, or at the end of the block if that raises nothing itself.
+      trio.BrokenResourceError: by a write, when `fn` has returned or failed. One that may
+        return early can read the rest: ``shutil.copyfileobj(file, open(os.devnull, "wb"))``.
+
+    Cancellation: `fn` is ended by `trio.Cancelled` when it next reads, and waited for; also when
+    the block raises something, so that `fn` never takes a part for the whole.
+
+    Example:
+      >>> import json
+      >>> async def main():
+      ...     found = []
+      ...     async with consumed_by(lambda file: found.append(json.load(file))) as sink:
+      ...         await sink.write_view(BytesView(b'{"a": '))
+      ...         await sink.write_view(BytesView(b"[1, 2]}"))
+      ...     return found
+      >>> trio.run(main)
+      [{'a': [1, 2]}]
+    """
+    send, receive = trio.open_memory_channel[BytesView](0)
+    sink, source = _Consumed(send), _Produced(receive)
+    work = sink.work = _Work(fn, BlockingReader(source))
+    async with _beside(work, receive.close, sink):
+        yield sink

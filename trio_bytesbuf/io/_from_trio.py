@@ -99,7 +99,7 @@ class ReceiveAdapter(Adapter, Read, trio.abc.ReceiveStream):
             if self._kept is not None:
                 await checkpoint()
                 return bytes(self._take_kept(limit))
-            data = await self._stream.receive_some(limit)
+            data: bytes | bytearray = await self._stream.receive_some(limit)
             if limit is not None and len(data) > limit:
                 self._complain(BytesView(bytes(data)), limit)
             return data

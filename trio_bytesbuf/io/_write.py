@@ -88,9 +88,9 @@ class Write(Endpoint):
           >>> async def main():
           ...     sink = FakeWrite()
           ...     await sink.write_views([b"header, ", BytesView(b"body")])
-          ...     return sink.contents
+          ...     return sink.contents.to_bytes()
           >>> trio.run(main)
-          BytesView(b'header, body')
+          b'header, body'
         """
         parts = list(parts)
         if set(map(type, parts)) == {bytes}:

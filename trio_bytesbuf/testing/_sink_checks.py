@@ -227,10 +227,11 @@ async def checkpoints(make: MakeWrite) -> None:
 
 
 async def refuses_what_is_no_view(make: MakeWrite) -> None:
-    """Anything but a `BytesView` is a TypeError, and nothing is sent."""
+    """Anything but a view, or buffers where these are taken, is a TypeError; nothing is sent."""
     async with drained(make) as (sink, arrived):
         for wrong in (b"bytes", bytearray(5), memoryview(b"bytes"), "text", None, BytesBuf()):
             await refuses(sink, ("write_view", (wrong,)), TypeError)
+        for wrong in ("text", None, 5, BytesBuf()):
             await refuses(sink, ("write_views", ([BytesView(b"view"), wrong],)), TypeError)
         await arrives(sink, arrived, b"", "TypeError")
 

@@ -26,9 +26,12 @@ SCRIPTS = (
     "get_put",
     "split_join",
     "join_or_gather",
+    "header_and_body",
     "receive",
+    "whole_message",
     "relay",
     "send_file",
+    "datagrams",
     "handover",
     "idle_connections",
 )

@@ -3,9 +3,9 @@
 How to read this package: four rooms, in the order in which bytes pass through them.
 
     seq    what a byte sequence is: views, readers, builders, and what they have in common
-    mem    where its memory lives: the pool
-    io     how it moves: sources, sinks, sockets, the relay
-    wire   what it means: framing, codecs, typed channels
+    mem    where its memory lives: the pool, and other providers
+    io     how it moves: sources, sinks, sockets, pipes, files, TLS; trio's streams both ways
+    wire   what it means: hooks for serializers
 
 `testing` is for tests of programs that use the library. Each room imports only from those
 before it; `tests/test_house.py` holds us to that. The names below are the everyday ones; the rooms
@@ -26,14 +26,33 @@ from ._errors import NotEnoughBytes as NotEnoughBytes
 from ._errors import Released as Released
 from ._errors import UnexpectedEof as UnexpectedEof
 from ._errors import VarintTooLong as VarintTooLong
+from .io import BlockingReader as BlockingReader
+from .io import DatagramSocket as DatagramSocket
+from .io import FdStream as FdStream
+from .io import File as File
+from .io import GuardedRead as GuardedRead
+from .io import GuardedStream as GuardedStream
+from .io import GuardedWrite as GuardedWrite
+from .io import MinRate as MinRate
+from .io import PeerTooSlow as PeerTooSlow
 from .io import Read as Read
+from .io import ReadInspectDecision as ReadInspectDecision
 from .io import SocketStream as SocketStream
+from .io import TlsStream as TlsStream
 from .io import Write as Write
+from .io import from_trio as from_trio
+from .io import open_binary_file as open_binary_file
+from .io import open_process as open_process
+from .io import open_ssl_over_tcp_stream as open_ssl_over_tcp_stream
 from .io import open_tcp_stream as open_tcp_stream
 from .io import open_unix_socket as open_unix_socket
+from .io import produced_by as produced_by
 from .io import relay as relay
+from .io import send_file as send_file
+from .io import serve_ssl_over_tcp as serve_ssl_over_tcp
 from .io import serve_tcp as serve_tcp
 from .io import serve_unix as serve_unix
+from .io import to_trio as to_trio
 from .mem import CappedPool as CappedPool
 from .mem import GlobalPool as GlobalPool
 from .mem import default_memory as default_memory
@@ -50,6 +69,7 @@ from .seq import as_buf_mut as as_buf_mut
 __all__ = [
     "BadMemory",
     "BadSource",
+    "BlockingReader",
     "BudgetExceeded",
     "Buf",
     "BufMut",
@@ -60,26 +80,44 @@ __all__ = [
     "BytesView",
     "CappedPool",
     "Chain",
+    "DatagramSocket",
+    "FdStream",
+    "File",
     "GlobalPool",
+    "GuardedRead",
+    "GuardedStream",
+    "GuardedWrite",
     "HandleExpired",
     "InspectionFailed",
     "LimitExceeded",
     "Limited",
     "MemoryInUse",
+    "MinRate",
     "NotAdjacent",
     "NotEnoughBytes",
+    "PeerTooSlow",
     "Read",
+    "ReadInspectDecision",
     "Released",
     "SocketStream",
+    "TlsStream",
     "UnexpectedEof",
     "VarintTooLong",
     "Write",
     "as_buf",
     "as_buf_mut",
     "default_memory",
+    "from_trio",
+    "open_binary_file",
+    "open_process",
+    "open_ssl_over_tcp_stream",
     "open_tcp_stream",
     "open_unix_socket",
+    "produced_by",
     "relay",
+    "send_file",
+    "serve_ssl_over_tcp",
     "serve_tcp",
     "serve_unix",
+    "to_trio",
 ]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, Self
 from trio.lowlevel import checkpoint
 
 from .._errors import BadMemory, InspectionFailed, LimitExceeded, NotEnoughBytes, UnexpectedEof
-from ..mem import PageMemory
+from ..mem import default_page_memory
 from ..seq import BytesBuf, BytesView
 from ..seq._flat import count_of, positive_count_of
 from ._inspect import ReadInspectDecision
@@ -28,9 +28,6 @@ if TYPE_CHECKING:
 BATCH_VIEWS: Final = 1000
 """How many views one batch has at the most: some 400 µs of cutting, after which it is another
 task's turn."""
-
-_PAGES: Final = PageMemory()
-
 
 class Read(Keeping):
     """A source of bytes that comes in views, for one reading task at a time.
@@ -62,7 +59,8 @@ class Read(Keeping):
 
         Raises:
           As `receive_view`, and `MemoryInUse` if a slice of a window of `buf` is still alive. Until
-          this returns `buf` belongs to it: putting to it meanwhile raises `MemoryInUse`.
+          this returns `buf` belongs to it: what somebody puts meanwhile is refused, as
+          `MemoryInUse`, or as `BufferFull` if there is no room either.
           TypeError: `buf` is not a `BytesBuf`.
 
         Cancellation: atomic. Nothing was appended and no byte is lost.
@@ -159,9 +157,9 @@ class Read(Keeping):
 
         Args:
           nbytes: at least 0, and at most 4 GiB.
-          memory: a provider whose `reserve(nbytes)` gives one block; pages if not given. They
-            become resident as bytes arrive, so a peer that announces much and sends little
-            costs little.
+          memory: a provider whose `reserve(nbytes)` gives one block; `default_page_memory()` if not
+            given. Its pages become resident as bytes arrive, so a peer that announces much
+            and sends little costs little.
 
         Raises:
           BadMemory: `memory` gave several blocks where one is needed.
@@ -449,7 +447,7 @@ def _cut(view: BytesView, nbytes: int) -> tuple[list[BytesView], BytesView]:
 
 def one_block(nbytes: int, memory: Memory | None) -> BytesBuf:
     """Return an empty builder whose first `nbytes` bytes of room are one stretch of memory."""
-    memory = _PAGES if memory is None else memory
+    memory = default_page_memory() if memory is None else memory
     buf = memory.reserve(nbytes)
     if not buf._holds_in_one_block(nbytes):
         raise BadMemory(repr(memory), f"gave several blocks where one of {nbytes} bytes is needed")

@@ -43,6 +43,9 @@ class Iteration(trio.abc.AsyncResource, Generic[S, T]):
         self._scope: trio.CancelScope | None = None
         self._out = trio.Event()
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self._source!r}>"
+
     def __aiter__(self) -> Self:
         return self
 

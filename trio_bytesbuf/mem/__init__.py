@@ -30,6 +30,7 @@ from ._foreign import foreign_view as foreign_view
 from ._foreign import view_of_file as view_of_file
 from ._pages import PageMemory as PageMemory
 from ._pages import Pages as Pages
+from ._pages import default_page_memory as default_page_memory
 from ._pool import GlobalPool as GlobalPool
 from ._pool import PoolStatistics as PoolStatistics
 from ._shared import SharedPool as SharedPool

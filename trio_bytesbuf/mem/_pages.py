@@ -147,3 +147,15 @@ class PageMemory(ShelvedMemory):
         nbytes = min(nbytes, PAGE_BLOCK_SIZES[-1])
         shelf = next(shelf for shelf in self._shelves if nbytes <= shelf.block_nbytes)
         return memoryview(shelf.lease()), _REF
+
+
+_process_pages: Final = PageMemory()
+
+
+def default_page_memory() -> PageMemory:
+    """Return the pages that `read_contiguous` uses unless it is told otherwise.
+
+    Two messages of up to 4 MiB and two of up to 16 MiB are kept resident for the next ones:
+    `default_page_memory().trim()` gives them back to the system.
+    """
+    return _process_pages

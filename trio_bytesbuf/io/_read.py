@@ -29,6 +29,7 @@ BATCH_VIEWS: Final = 1000
 """How many views one batch has at the most: some 400 µs of cutting, after which it is another
 task's turn."""
 
+
 class Read(Keeping):
     """A source of bytes that comes in views, for one reading task at a time.
 

@@ -231,8 +231,8 @@ async def refuses_what_is_no_view(make: MakeWrite) -> None:
     async with drained(make) as (sink, arrived):
         for wrong in (b"bytes", bytearray(5), memoryview(b"bytes"), "text", None, BytesBuf()):
             await refuses(sink, ("write_view", (wrong,)), TypeError)
-        for wrong in ("text", None, 5, BytesBuf()):
-            await refuses(sink, ("write_views", ([BytesView(b"view"), wrong],)), TypeError)
+        for neither in ("text", None, 5, BytesBuf()):
+            await refuses(sink, ("write_views", ([BytesView(b"view"), neither],)), TypeError)
         await arrives(sink, arrived, b"", "TypeError")
 
 

@@ -38,19 +38,17 @@ from .._errors import BadMemory, BudgetExceeded
 from ..mem._capped import CappedMemory
 from ..mem._ledger import CAPPED_BLOCK_SIZES
 from ..seq import BytesView
-from ..seq._flat import flat, positive_count_of
+from ..seq._flat import positive_count_of
 from ..seq._memory import memory_or_default
 from ..seq._view import make_view
-from ._read import Read
 from ._receive_size import SIZES, ReceiveSize
+from ._trio_sides import ReceivesSome, SendsAll
 from ._vectored import IOV_MAX, SendPlan
-from ._write import Write
 
 if TYPE_CHECKING:
     from typing import SupportsIndex
 
     from ..seq import BlockRef, BytesBuf, Memory
-    from ..seq._flat import Buffer
     from ..seq._pieces import Pieces
 
 DRAIN_NBYTES: Final = 262_144
@@ -100,7 +98,7 @@ class StreamStatistics:
     """How much the next receive will ask for."""
 
 
-class DescriptorStream(Read, Write, trio.abc.Stream):
+class DescriptorStream(ReceivesSome, SendsAll, trio.abc.Stream):
     """What `SocketStream` and `FdStream` have in common: all but the descriptor itself.
 
     Raises:
@@ -374,32 +372,17 @@ class DescriptorStream(Read, Write, trio.abc.Stream):
         self._receive_size.received(len(data), asked)
         return data
 
-    async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        """Wait until there are bytes and return them as `bytes`; trio's own method.
-
-        Raises:
-          As `receive_view`.
-
-        Cancellation: atomic.
-        """
-        limit = min(self._receive_size.nbytes, PLAIN_RECEIVE_NBYTES)
+    async def _receive_some(self, max_bytes: int | None) -> bytes:
+        asked = min(self._receive_size.nbytes, PLAIN_RECEIVE_NBYTES)
         if max_bytes is not None:
-            limit = min(self._drain_nbytes, positive_count_of(max_bytes, "max_bytes"))
-        if self._is_receiving or self._is_closed:
-            await self._refuse_receiving()
-        self._is_receiving = True
+            asked = min(self._drain_nbytes, max_bytes)
         try:
-            if self._kept is not None:
-                await checkpoint()
-                return bytes(self._take_kept(limit))
-            return await self._receive_bytes(limit)
+            return await self._receive_bytes(asked)
         except OSError as exc:
             await cancel_shielded_checkpoint()
             if not self._tells_the_end(exc):
                 raise self._in_trios_words(exc) from exc.with_traceback(None)
             return b""
-        finally:
-            self._is_receiving = False
 
     # Sending
 
@@ -409,23 +392,8 @@ class DescriptorStream(Read, Write, trio.abc.Stream):
         finally:
             del view  # an error that is kept holds this frame, but no memory
 
-    async def send_all(self, data: Buffer) -> None:
-        """Send all of `data`; trio's own method. As `write_view` otherwise; takes views, too."""
-        if isinstance(data, BytesView):
-            await self.write_view(data)
-            return
-        with flat(data) as source:
-            if self._is_sending or self._is_closed:
-                await self._refuse_sending()
-            self._is_sending = True
-            try:
-                await self._send((source,) if source.nbytes else (), source.nbytes)
-            finally:
-                self._is_sending = False
-
-    async def wait_send_all_might_not_block(self) -> None:
-        """Wait until sending might not block; trio's name of `wait_write_might_not_block`."""
-        await self.wait_write_might_not_block()
+    async def _send_all(self, data: memoryview) -> None:
+        await self._send((data,) if data.nbytes else (), data.nbytes)
 
     async def _send(self, pieces: Pieces, nbytes: int) -> None:
         """Send all bytes of `pieces`, which are `nbytes`."""

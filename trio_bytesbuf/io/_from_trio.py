@@ -17,11 +17,10 @@ from sys import getrefcount
 from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 
 import trio
-from trio.lowlevel import checkpoint
 
 from .._errors import BadSource
 from ..seq import BytesView
-from ..seq._flat import flat, positive_count_of
+from ..seq._flat import flat
 from ..seq._memory import memory_or_default
 from ..seq._proof import FREE_THREADED, REFERENCES_TO_A_LONE_EXPORTER
 from ._endpoint import Endpoint
@@ -29,13 +28,13 @@ from ._fd import FdStream
 from ._read import Read
 from ._socket import SocketStream
 from ._tls import TlsStream
+from ._trio_sides import ReceivesSome, SendsAll, SendsEof
 from ._write import Write
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from ..seq import Memory
-    from ..seq._flat import Buffer
 
 JOIN_NBYTES: Final = 65_536
 """Pieces below this are joined, up to this, because each `send_all` is a checkpoint at least and
@@ -65,7 +64,7 @@ class Adapter(Endpoint):
         await self._stream.aclose()
 
 
-class ReceiveAdapter(Adapter, Read, trio.abc.ReceiveStream):
+class ReceiveAdapter(Adapter, ReceivesSome):
     """A `trio.abc.ReceiveStream` as a `Read`, and still a trio stream."""
 
     async def _receive_view(self, max_bytes: int | None) -> BytesView:
@@ -83,31 +82,14 @@ class ReceiveAdapter(Adapter, Read, trio.abc.ReceiveStream):
                 repr(self), f"returned a {type(data).__name__} instead of bytes"
             ) from exc
 
-    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
-        """Wait until there are bytes and return them; trio's own method.
-
-        Raises:
-          As `receive_view`.
-
-        Cancellation: atomic.
-        """
-        limit = None if max_bytes is None else positive_count_of(max_bytes, "max_bytes")
-        if self._is_receiving or self._is_closed:
-            await self._refuse_receiving()
-        self._is_receiving = True
-        try:
-            if self._kept is not None:
-                await checkpoint()
-                return bytes(self._take_kept(limit))
-            data: bytes | bytearray = await self._stream.receive_some(limit)
-            if limit is not None and len(data) > limit:
-                self._complain(BytesView(bytes(data)), limit)
-            return data
-        finally:
-            self._is_receiving = False
+    async def _receive_some(self, max_bytes: int | None) -> bytes:
+        data = await self._stream.receive_some(max_bytes)
+        if max_bytes is not None and len(data) > max_bytes:
+            self._complain(BytesView(bytes(data)), max_bytes)
+        return bytes(data)
 
 
-class SendAdapter(Adapter, Write, trio.abc.SendStream):
+class SendAdapter(Adapter, SendsAll):
     """A `trio.abc.SendStream` as a `Write`, and still a trio stream."""
 
     async def _write_view(self, view: BytesView) -> None:
@@ -123,48 +105,19 @@ class SendAdapter(Adapter, Write, trio.abc.SendStream):
     async def _wait_write_might_not_block(self) -> None:
         await self._stream.wait_send_all_might_not_block()
 
-    async def send_all(self, data: Buffer) -> None:
-        """Send all of `data`; trio's own method. As `write_view` otherwise; takes views, too."""
-        if isinstance(data, BytesView):
-            await self.write_view(data)
-            return
-        if not isinstance(data, (bytes, bytearray)):
-            data = flat(data)
-        if self._is_sending or self._is_closed:
-            await self._refuse_sending()
-        self._is_sending = True
-        try:
-            await self._stream.send_all(data)
-        finally:
-            self._is_sending = False
-
-    async def wait_send_all_might_not_block(self) -> None:
-        """Wait until sending might not block; trio's name of `wait_write_might_not_block`."""
-        await self.wait_write_might_not_block()
+    async def _send_all(self, data: memoryview) -> None:
+        await self._stream.send_all(data)
 
 
 class StreamAdapter(ReceiveAdapter, SendAdapter, trio.abc.Stream):
     """A `trio.abc.Stream` as a `Read` and a `Write`, and still a trio stream."""
 
 
-class HalfCloseableAdapter(StreamAdapter, trio.abc.HalfCloseableStream):
+class HalfCloseableAdapter(SendsEof, StreamAdapter, trio.abc.HalfCloseableStream):
     """A `trio.abc.HalfCloseableStream` as a `Read` and a `Write`, and still a trio stream."""
 
-    async def send_eof(self) -> None:
-        """Tell the peer that nothing more will be sent; receiving goes on. Twice is harmless.
-
-        Raises:
-          As `write_view`.
-
-        Cancellation: as the stream has it.
-        """
-        if self._is_sending or self._is_closed:
-            await self._refuse_sending()
-        self._is_sending = True
-        try:
-            await self._stream.send_eof()
-        finally:
-            self._is_sending = False
+    async def _send_eof(self) -> None:
+        await self._stream.send_eof()
 
 
 class StapledAdapter(HalfCloseableAdapter):

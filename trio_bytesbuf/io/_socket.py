@@ -11,6 +11,7 @@ import trio
 
 from ._descriptor import DescriptorStream
 from ._receive_size import SIZES
+from ._trio_sides import SendsEof
 
 if TYPE_CHECKING:
     from typing import SupportsIndex
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from ..seq._flat import Buffer
 
 
-class SocketStream(DescriptorStream, trio.abc.HalfCloseableStream):
+class SocketStream(SendsEof, DescriptorStream, trio.abc.HalfCloseableStream):
     """A stream over a connected socket, in trio's manner and in views.
 
     An honest `trio.abc.HalfCloseableStream`: h11, `trio.SSLStream` and everything else
@@ -102,21 +103,8 @@ class SocketStream(DescriptorStream, trio.abc.HalfCloseableStream):
     async def _wait_write_might_not_block(self) -> None:
         await self._stream.wait_send_all_might_not_block()
 
-    async def send_eof(self) -> None:
-        """Tell the peer that nothing more will be sent; receiving goes on. Twice is harmless.
-
-        Raises:
-          As `write_view`.
-
-        Cancellation: atomic.
-        """
-        if self._is_sending or self._is_closed:
-            await self._refuse_sending()
-        self._is_sending = True
-        try:
-            await self._stream.send_eof()
-        finally:
-            self._is_sending = False
+    async def _send_eof(self) -> None:
+        await self._stream.send_eof()
 
     # The socket
 

@@ -29,19 +29,16 @@ import trio
 from trio.lowlevel import checkpoint
 
 from ..seq import BytesView, HasMemory
-from ..seq._flat import flat, positive_count_of
 from ..seq._memory import memory_or_default
 from ._listen import SocketListener, open_tcp_listeners, open_tcp_stream
-from ._read import Read
 from ._read_kept import Keeping
-from ._write import Write
+from ._trio_sides import ReceivesSome, SendsAll
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
     from typing import NoReturn
 
     from ..seq import Memory
-    from ..seq._flat import Buffer
     from ._listen import MemoryForEach
 
 RECORD_NBYTES: Final = 16_384
@@ -55,7 +52,7 @@ mebibyte, 1.4 with 32; the same if the chunks are joined from pieces of 1 KiB to
 T = TypeVar("T")
 
 
-class TlsStream(Read, Write, trio.abc.Stream):
+class TlsStream(ReceivesSome, SendsAll, trio.abc.Stream):
     """A stream over a `trio.SSLStream`, in trio's manner and in views.
 
     An honest `trio.abc.Stream`. What is received becomes views without a copy, at most a TLS
@@ -180,9 +177,9 @@ class TlsStream(Read, Write, trio.abc.Stream):
     # Receiving
 
     async def _receive_view(self, max_bytes: int | None) -> BytesView:
-        return BytesView(await self._receive_bytes(max_bytes))
+        return BytesView(await self._receive_some(max_bytes))
 
-    async def _receive_bytes(self, max_bytes: int | None) -> bytes:
+    async def _receive_some(self, max_bytes: int | None) -> bytes:
         if self._is_ended:
             await checkpoint()
             return b""
@@ -190,26 +187,6 @@ class TlsStream(Read, Write, trio.abc.Stream):
         data = await self._run(self._stream.receive_some(asked))
         self._is_ended = not data
         return bytes(data)  # which is the same object, as trio's stream gives `bytes`
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        """Wait until there are bytes and return them as `bytes`; trio's own method.
-
-        Raises:
-          As `receive_view`.
-
-        Cancellation: atomic, once the handshake is done.
-        """
-        limit = RECORD_NBYTES if max_bytes is None else positive_count_of(max_bytes, "max_bytes")
-        if self._is_receiving or self._is_closed:
-            await self._refuse_receiving()
-        self._is_receiving = True
-        try:
-            if self._kept is not None:
-                await checkpoint()
-                return bytes(self._take_kept(limit))
-            return await self._receive_bytes(limit)
-        finally:
-            self._is_receiving = False
 
     # Sending
 
@@ -219,19 +196,8 @@ class TlsStream(Read, Write, trio.abc.Stream):
         finally:
             del view  # an error that is kept holds this frame, but no memory
 
-    async def send_all(self, data: Buffer) -> None:
-        """Send all of `data`; trio's own method. As `write_view` otherwise; takes views, too."""
-        if isinstance(data, BytesView):
-            await self.write_view(data)
-            return
-        with flat(data) as source:
-            if self._is_sending or self._is_closed:
-                await self._refuse_sending()
-            self._is_sending = True
-            try:
-                await self._send((source,) if source.nbytes else ())
-            finally:
-                self._is_sending = False
+    async def _send_all(self, data: memoryview) -> None:
+        await self._send((data,) if data.nbytes else ())
 
     async def _send(self, pieces: Sequence[memoryview]) -> None:
         chunk: bytes | memoryview
@@ -243,10 +209,6 @@ class TlsStream(Read, Write, trio.abc.Stream):
         finally:
             chunk = b""
             del pieces
-
-    async def wait_send_all_might_not_block(self) -> None:
-        """Wait until sending might not block; trio's name of `wait_write_might_not_block`."""
-        await self.wait_write_might_not_block()
 
     async def _wait_write_might_not_block(self) -> None:
         await self._told(self._stream.wait_send_all_might_not_block())

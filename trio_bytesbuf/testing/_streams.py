@@ -12,7 +12,8 @@ import trio
 import trio.testing
 from trio.lowlevel import checkpoint
 
-from ..io import Read, Write
+from ..io import Read
+from ..io._trio_sides import SendsEof
 from ..seq import BytesView, Memory
 from ..seq._flat import positive_count_of
 from ..seq._memory import memory_or_default
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from typing import SupportsIndex
 
 
-class MemoryStream(Read, Write):
+class MemoryStream(SendsEof, Read):
     """One of two connected streams in memory; made by `memory_pair` and `lockstep_pair`.
 
     What it receives is copied into blocks of `memory`; so hostile memory gives hostile views.
@@ -61,21 +62,8 @@ class MemoryStream(Read, Write):
         await self._stream.wait_send_all_might_not_block()
         self._refuse_if_closed()
 
-    async def send_eof(self) -> None:
-        """Tell the peer that nothing more will be sent; receiving goes on. Twice is harmless.
-
-        Raises:
-          As `write_view`.
-
-        Cancellation: atomic.
-        """
-        if self._is_sending or self._is_closed:
-            await self._refuse_sending()
-        self._is_sending = True
-        try:
-            await self._stream.send_eof()
-        finally:
-            self._is_sending = False
+    async def _send_eof(self) -> None:
+        await self._stream.send_eof()
 
     async def _aclose(self) -> None:
         await self._stream.aclose()

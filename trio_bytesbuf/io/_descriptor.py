@@ -41,7 +41,7 @@ from ..seq import BytesView
 from ..seq._flat import positive_count_of
 from ..seq._memory import memory_or_default
 from ..seq._view import make_view
-from ._receive_size import SIZES, ReceiveSize
+from ._receive_size import PLAIN_RECEIVE_NBYTES, SIZES, ReceiveSize
 from ._trio_sides import ReceivesSome, SendsAll
 from ._vectored import IOV_MAX, SendPlan
 
@@ -62,10 +62,6 @@ blocks of a page."""
 ROOM_NBYTES: Final = 16_384
 """A builder with so much room is filled in place, whatever is wanted. For less, one receive into
 memory of the stream's is cheaper than several system calls. As much as a first receive asks for."""
-
-PLAIN_RECEIVE_NBYTES: Final = 65_536
-"""What `receive_some` asks for at most if it is not told, as trio's does. The allocator maps and
-unmaps a larger `bytes` each time: 8 µs for a receive of 100 bytes."""
 
 CAN_READ_IN_PLACE = hasattr(os, "readv") and hasattr(os, "writev")
 """Whether the system has the calls that fill and send several buffers at once; Windows has not."""

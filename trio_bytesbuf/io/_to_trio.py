@@ -8,9 +8,9 @@ import trio
 
 from ..seq import BytesView
 from ..seq._flat import positive_count_of
-from ._descriptor import PLAIN_RECEIVE_NBYTES
 from ._endpoint import ReadWrite
 from ._read import Read
+from ._receive_size import PLAIN_RECEIVE_NBYTES
 from ._write import Write
 
 if TYPE_CHECKING:

@@ -455,9 +455,17 @@ def test_passes():
     result.assert_outcomes(passed=2, failed=1, errors=1)
 
 
-def test_testing_is_imported_without_pytest() -> None:
+@pytest.mark.parametrize(
+    "code",
+    [
+        # trio.testing imports pytest if it is there, so that is taken away.
+        "import sys; sys.modules['pytest'] = None; import trio_bytesbuf.testing",
+        "import sys, trio_bytesbuf; sys.exit('pytest' in sys.modules)",
+    ],
+    ids=["its room for tests", "the library"],
+)
+def test_no_pytest_is_needed(code: str) -> None:
     """Who uses the library, or its room for tests, needs no pytest."""
-    code = "import sys, trio_bytesbuf.testing; sys.exit('pytest' in sys.modules)"
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], timeout=60, check=False)
     assert done.returncode == 0
 

@@ -1,18 +1,23 @@
-"""Ctrl-C between any two instructions of a builder: no view ever changes, and nothing hangs.
+"""Ctrl-C between any two instructions: no view ever changes, nothing hangs, nothing stays claimed.
 
-What was put or taken when it struck may be lost. That is all that is promised.
+What was put, taken or read when it struck may be lost. That is all that is promised.
 """
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import pytest
+import trio
+import trio.testing
+from pairs import closing, socketpair
 
 import trio_bytesbuf
-from trio_bytesbuf import BytesBuf, BytesView
+from trio_bytesbuf import BytesBuf, BytesView, MemoryInUse
 from trio_bytesbuf.seq import Block
 
 OURS = trio_bytesbuf.__path__[0]
@@ -140,3 +145,89 @@ def test_an_interrupt_anywhere_changes_no_view_and_hangs_nothing(name: str) -> N
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
     assert place > 3, "there were no places to interrupt it at"
+
+
+# Streams: whoever was interrupted leaves no claim behind
+
+READS = {
+    "receive_view": lambda stream, _: stream.receive_view(),
+    "receive_some": lambda stream, _: stream.receive_some(),
+    "read_exactly": lambda stream, _: stream.read_exactly(150),
+    "read_contiguous": lambda stream, _: stream.read_contiguous(150),
+    "read_exactly_into": lambda stream, buf: stream.read_exactly_into(150, buf),
+    "read_more_into": lambda stream, buf: stream.read_more_into(buf),
+    "a chunk": lambda stream, _: anext(stream.chunks(150)),
+}
+WRITES = {
+    "write_view": lambda stream: stream.write_view(BytesView(bytes(2000)) + bytes(20_000)),
+    "write_parts": lambda stream: stream.write_parts([b"header", b"body"]),
+    "send_all": lambda stream: stream.send_all(b"data"),
+    "send_eof": lambda stream: stream.send_eof(),
+}
+
+
+async def interrupted_while(place: int, operation: Callable[[], Awaitable[object]]) -> bool:
+    """Await it with an interrupt at a place, as `interrupted_at` does."""
+    places = 0
+
+    def look(frame, event, _):
+        nonlocal places
+        if event in ("call", "c_return") and frame.f_code.co_filename.startswith(OURS):
+            places += 1
+            if places == place:
+                raise KeyboardInterrupt
+
+    sys.setprofile(look)
+    try:
+        await operation()
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.setprofile(None)
+    return False
+
+
+@pytest.mark.parametrize("room", [0, 40_000], ids=["appended", "in place"])
+@pytest.mark.parametrize("read", READS.values(), ids=READS)
+async def test_an_interrupted_read_leaves_nothing_claimed(read, room: int) -> None:
+    """Wherever it strikes, the stream can be read and the builder be put to afterwards.
+
+    A builder that was being filled in place can be out of use, as after an interrupt in its own
+    calls; it says so.
+    """
+    for place in itertools.count(1):
+        ours, theirs = await socketpair()
+        async with closing(ours, theirs):
+            buf = BytesBuf.with_capacity(room)
+            await theirs.send_all(bytes(100))
+
+            async def more(socket: trio.socket.SocketType = theirs.socket) -> None:
+                await trio.testing.wait_all_tasks_blocked()
+                await socket.send(bytes(100))  # trio's own, which is not interrupted
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(more)
+                was = await interrupted_while(place, lambda: read(ours, buf))  # noqa: B023
+            await theirs.send_all(b"after")
+            while not (await ours.receive_view()).endswith(b"after"):
+                pass
+            with contextlib.suppress(MemoryInUse) if room else contextlib.nullcontext():
+                buf.reserve(5)
+                buf.put_slice(b"after")
+        if not was:
+            break
+    assert place > 10
+
+
+@pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
+async def test_an_interrupted_write_leaves_nothing_claimed(write) -> None:
+    """Wherever it strikes, the next write is not refused as the second of two."""
+    for place in itertools.count(1):
+        ours, theirs = await socketpair()
+        async with closing(ours, theirs):
+            was = await interrupted_while(place, lambda: write(ours))  # noqa: B023
+            with contextlib.suppress(trio.ClosedResourceError):  # after send_eof
+                await ours.send_all(b"after")
+        if not was:
+            break
+    assert place > 3

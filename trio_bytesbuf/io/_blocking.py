@@ -110,6 +110,7 @@ class BlockingReader(io.BufferedIOBase):
     """
 
     _owns_source = False
+    _waiting: trio.CancelScope | None = None
 
     def __init__(self, source: Read) -> None:
         if not isinstance(source, Read):
@@ -193,21 +194,23 @@ class BlockingReader(io.BufferedIOBase):
         source = self._source
         views = [_rest_of(self._at_hand)]
         try:
-            while missing > 0:
-                source._is_receiving = False  # claimed again before anybody else has a turn
-                try:
-                    view = await source.receive_view()
-                finally:
-                    source._is_receiving = self._owns_source
-                views.append(view)
-                missing -= len(view)
-                if not view or (end is not None and end in view):
-                    break
+            with trio.CancelScope() as self._waiting:
+                while missing > 0:
+                    source._is_receiving = False  # claimed again before anybody else has a turn
+                    try:
+                        view = await source.receive_view()
+                    finally:
+                        source._is_receiving = True
+                    views.append(view)
+                    missing -= len(view)
+                    if not view or (end is not None and end in view):
+                        break
         finally:
-            if self._owns_source:
-                self._at_hand = BytesReader(BytesView.from_views(views))  # Law 2
-            else:  # closed meanwhile, by somebody who does not wait for the thread
-                source._put_back(views[1:])
+            self._waiting = None
+            self._at_hand = BytesReader(BytesView.from_views(views))  # Law 2
+            if not self._owns_source:  # closed meanwhile, by who does not wait for the thread
+                self._give_back()
+        self._refuse_if_closed()
 
     def close(self) -> None:
         """Give the source back, with what was received and not read. Twice is harmless."""
@@ -226,7 +229,11 @@ class BlockingReader(io.BufferedIOBase):
                     self._token.run_sync_soon(self._give_back)
 
     def _give_back(self) -> None:
-        self._owns_source = self._source._is_receiving = False
+        self._owns_source = False
+        if self._waiting is not None:  # the receive that waits gives it back
+            self._waiting.cancel()
+            return
+        self._source._is_receiving = False
         rest = _rest_of(self._at_hand)
         if rest and not self._source._is_closed:
             self._source._put_back([rest])
@@ -349,7 +356,9 @@ class _Work:
         """Call the function in a thread, and `over` when it has returned; raise nothing."""
         try:
             with self.scope:
-                await trio.to_thread.run_sync(self._call)
+                # A thread of its own: it waits for this task, maybe long, and must not keep
+                # those that this task waits for (files) from having one.
+                await trio.to_thread.run_sync(self._call, limiter=trio.CapacityLimiter(1))
         except BaseException as exc:  # noqa: BLE001  # raised where the stream is used
             self.failure = exc
         over()

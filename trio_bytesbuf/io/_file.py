@@ -135,6 +135,7 @@ class File(Read, Write):
         self._read_offset = 0
         self._write_offset = found.st_size if self._appends else 0
         self._can_read_now = _file_handle.CAN_READ_NOW
+        self._starving: set[trio.CancelScope] = set()  # waits for memory; closing ends them
 
     @property
     def memory(self) -> Memory:
@@ -305,7 +306,15 @@ class File(Read, Write):
             left -= leased[-1].window.nbytes
         if not leased:
             assert isinstance(capped, CappedMemory)
-            window = await capped._lease_wait(nbytes)  # out of `except`: that would keep frames
+            window = None
+            with trio.CancelScope() as scope:  # out of `except`: that would keep frames
+                self._starving.add(scope)
+                try:
+                    window = await capped._lease_wait(nbytes)
+                finally:
+                    self._starving.discard(scope)
+            self._refuse_if_closed()
+            assert window is not None
             leased.append(Lease(window[:nbytes], None, window.nbytes))
         return leased
 
@@ -449,6 +458,8 @@ class File(Read, Write):
             self._refuse_if_closed()
 
     async def _aclose(self) -> None:
+        for scope in self._starving:
+            scope.cancel()
         with trio.CancelScope(shield=True):
             await self._handle.in_thread(self._handle.close)
         await checkpoint_if_cancelled()

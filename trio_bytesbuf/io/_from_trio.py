@@ -94,11 +94,9 @@ class SendAdapter(Adapter, SendsAll):
 
     async def _write_view(self, view: BytesView) -> None:
         sent = False
-        for data in joined(view.pieces):
+        for data in joined(view.pieces):  # and no `_progress`: how far this is only the stream knows
             await self._stream.send_all(data)
             sent = True
-            if self._progress is not None:
-                self._progress(len(data))
         if not sent:  # whether the stream is open, and the checkpoint, are the stream's business
             await self._stream.send_all(b"")
 
@@ -136,8 +134,11 @@ class StapledAdapter(HalfCloseableAdapter):
         return await self._source.receive_view(max_bytes)
 
     async def _write_view(self, view: BytesView) -> None:
-        self._sink._progress = self._progress
-        await self._sink.write_view(view)
+        before, self._sink._progress = self._sink._progress, self._progress
+        try:
+            await self._sink.write_view(view)
+        finally:
+            self._sink._progress = before
 
 
 def joined(pieces: Iterable[memoryview]) -> Iterator[bytes | memoryview]:

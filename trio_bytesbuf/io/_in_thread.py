@@ -52,7 +52,7 @@ class _Call:
     async def run(self, then: Callable[[], Awaitable[None]]) -> None:
         try:
             self.data = await trio.to_thread.run_sync(
-                self._fn, self._nbytes, abandon_on_cancel=True
+                self._fn, self._nbytes, abandon_on_cancel=True, limiter=trio.CapacityLimiter(1)
             )
         except Exception as exc:  # noqa: BLE001  # raised by the read that comes for it
             self.failure = exc

@@ -81,7 +81,7 @@ class Read(Keeping):
             await self._refuse_receiving()
         self._is_receiving = True
         try:
-            if self._kept is None:
+            if not self._kept:
                 return await self._receive_into(buf, max_bytes)
             await self._checkpoint_with(buf)
             view = self._take_kept(max_bytes)
@@ -96,7 +96,7 @@ class Read(Keeping):
         try:
             await checkpoint()
         finally:
-            buf._hand_back()
+            buf._busy = None
         self._refuse_if_closed()
 
     async def read_any(self) -> BytesBuf:
@@ -145,11 +145,22 @@ class Read(Keeping):
             await self._refuse_receiving()
         self._is_receiving = True
         try:
+            if wanted and not self._kept:  # mostly one receive is enough: no builder for it
+                view = await self._receive_view(wanted)
+                if type(view) is not BytesView or view._nbytes > wanted:
+                    self._complain(view, wanted)
+                if view._nbytes == wanted:
+                    return view
+                if not view:
+                    raise UnexpectedEof(wanted=wanted, arrived=0)
+                self._gathering().put_view(view)
+                del view
             buf = self._gathering()
             await self._gather(buf, wanted, self._receive_into)
             return buf.consume(wanted)
         finally:
-            self._stop_gathering()
+            self._is_receiving = False
+            self._forget_if_empty()
 
     async def read_contiguous(
         self, nbytes: SupportsIndex, memory: Memory | None = None
@@ -183,7 +194,8 @@ class Read(Keeping):
             await self._gather(buf, wanted, self._fill_room)
             view = buf.consume(wanted)
         finally:
-            self._stop_gathering()
+            self._is_receiving = False
+            self._forget_if_empty()
         return view if len(view.pieces) < 2 else BytesView(view.contiguous())
 
     async def read_exactly_into(self, nbytes: SupportsIndex, buf: BytesBuf) -> None:
@@ -203,7 +215,7 @@ class Read(Keeping):
             await self._refuse_receiving()
         self._is_receiving = True
         try:
-            if self._kept is not None and len(buf) < wanted:
+            if self._kept and len(buf) < wanted:
                 await self._checkpoint_with(buf)
                 buf.put_view(self._take_kept(wanted - len(buf)))
             await self._gather(buf, wanted, self._receive_into)
@@ -249,7 +261,8 @@ class Read(Keeping):
             await checkpoint()
             raise LimitExceeded(limit=limit, arrived=len(buf))
         finally:
-            self._stop_gathering()
+            self._is_receiving = False
+            self._forget_if_empty()
 
     # Reading while an inspector wants more
 
@@ -301,7 +314,8 @@ class Read(Keeping):
             self._kept = None
             return view, buf
         finally:
-            self._stop_gathering()
+            self._is_receiving = False
+            self._forget_if_empty()
 
     async def read_at_most_into_while(
         self,
@@ -326,7 +340,7 @@ class Read(Keeping):
             await self._refuse_receiving()
         self._is_receiving = True
         try:
-            if self._kept is not None:
+            if self._kept:
                 await self._checkpoint_with(buf)
                 if len(buf) < limit:
                     buf.put_view(self._take_kept(limit - len(buf)))
@@ -415,7 +429,8 @@ class Read(Keeping):
             await self._gather_or_end(buf, nbytes, nbytes)
             return buf.consume(min(nbytes, len(buf)))
         finally:
-            self._stop_gathering()
+            self._is_receiving = False
+            self._forget_if_empty()
 
     async def _read_chunks(self, nbytes: int) -> list[BytesView]:
         """Return as many views of `nbytes` bytes as are at hand, at least one, or what is left."""
@@ -428,7 +443,8 @@ class Read(Keeping):
             whole = min(len(buf) // nbytes, BATCH_VIEWS) * nbytes
             return _cut(buf.consume(whole or len(buf)), nbytes)[0]
         finally:
-            self._stop_gathering()
+            self._is_receiving = False
+            self._forget_if_empty()
 
     async def _gather_or_end(self, buf: BytesBuf, wanted: int, max_bytes: int | None) -> None:
         """Receive until `buf` holds `wanted` bytes (`max_bytes`: and never more), or the end."""

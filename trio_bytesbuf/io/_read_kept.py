@@ -7,7 +7,9 @@ Law 2. Bytes that a read has taken from the source are in one of two places: wit
        whatever kind, begins with `_kept`. So a read that is cancelled, or ends with an error, loses
        nothing, and to call it again is to go on: reads are *atomic* or *resumable*, never worse.
 Law 3. What is kept may be looked at only while the source is open.
-Law 4. Every async method is a checkpoint on every path that returns. The hooks are; where no hook
+Law 4. An interrupt (Ctrl-C) can come at every call of a function. So what gives back a claim, of
+       the side or of a builder, is a plain assignment, first thing in a `finally`.
+Law 5. Every async method is a checkpoint on every path that returns. The hooks are; where no hook
        is called there is a checkpoint of its own.
 """
 
@@ -73,7 +75,7 @@ class Keeping(Endpoint):
             await self._refuse_receiving()
         self._is_receiving = True
         try:
-            if self._kept is not None:
+            if self._kept:
                 await checkpoint()
                 return self._take_kept(limit)
             view = await self._receive_view(limit)
@@ -124,11 +126,10 @@ class Keeping(Endpoint):
             self._kept = BytesBuf()
         return self._kept
 
-    def _stop_gathering(self) -> None:
-        """Forget the builder if nothing is in it, and give the reading side back."""
+    def _forget_if_empty(self) -> None:
+        """Forget the builder if nothing is in it."""
         if not self._kept or self._is_closed:
             self._kept = None
-        self._is_receiving = False
 
     async def _receive_into(self, buf: BytesBuf, max_bytes: int | None) -> int:
         """Append what is at hand to `buf`, at most `max_bytes`; return how much that was.
@@ -139,7 +140,7 @@ class Keeping(Endpoint):
         try:
             view = await self._receive_view(max_bytes)
         finally:
-            buf._hand_back()
+            buf._busy = None
         if type(view) is not BytesView or (max_bytes is not None and view._nbytes > max_bytes):
             self._complain(view, max_bytes)
         buf.put_view(view)
@@ -151,7 +152,7 @@ class Keeping(Endpoint):
         try:
             view = await self._receive_view(max_bytes)
         finally:
-            buf._hand_back()
+            buf._busy = None
         if type(view) is not BytesView or view._nbytes > max_bytes:
             self._complain(view, max_bytes)
         buf.put_slice(view)

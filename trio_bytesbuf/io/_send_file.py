@@ -147,19 +147,24 @@ def _is_worth_a_thread(wanted: int | None) -> bool:
 async def _read_and_send(sink: Write, file: File, start: int, wanted: int | None, sent: int) -> int:
     """Send the bytes from `start + sent` on; return how many it were, with those `sent` before."""
     view = None
-    if sent == wanted:
-        await sink.write_view(BytesView())  # which checks the sink, and is a checkpoint
-        file._refuse_reading()
+    if sink._is_sending or sink._is_closed:
+        await sink._refuse_sending()
+    sink._is_sending = True
     try:
+        if sent == wanted:
+            await sink._write_view(BytesView())  # which checks the sink, and is a checkpoint
+            file._refuse_reading()
         while sent != wanted:
             left = READ_NOW_NBYTES if wanted is None else min(wanted - sent, READ_NOW_NBYTES)
             view = None  # its block can be used for the next
             view = await file.read_at(start + sent, left)
             if not view:
                 break
-            await sink.write_view(view)
+            sink._refuse_if_closed()
+            await sink._write_view(view)
             sent += len(view)
     finally:
+        sink._is_sending = False
         del view  # an error that is kept holds this frame, but no memory
     return sent
 

@@ -30,7 +30,8 @@ class SocketStream(SendsEof, DescriptorStream, trio.abc.HalfCloseableStream):
     `receive_view` returns at most 256 KiB at once (unless `max_receive_nbytes` is more), so that
     other tasks get their turn. It copies nothing, or less than 64 KiB where that saves
     memory. `write_view` is one checkpoint if the kernel takes all at once; what is small is joined:
-    16 KiB in all, or pieces below 1 KiB.
+    16 KiB in all, or pieces below 1 KiB. ``async for data in stream`` is trio's and gives `bytes`;
+    ``async for view in stream.views()`` gives views.
 
     Args:
       socket: a connected trio socket of type SOCK_STREAM, or a `trio.SocketStream`, whose

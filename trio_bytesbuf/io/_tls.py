@@ -201,12 +201,16 @@ class TlsStream(ReceivesSome, SendsAll, trio.abc.Stream):
 
     async def _send(self, pieces: Sequence[memoryview]) -> None:
         chunk: bytes | memoryview
+        transport = self._stream.transport_stream
+        tells = isinstance(transport, Write)  # how far it is; a chunk is too much for a guard
+        if tells:
+            before, transport._progress = transport._progress, self._progress
         try:
             for chunk in chunks_of(pieces) if pieces else (b"",):
                 await self._run(self._stream.send_all(chunk))
-                if self._progress is not None:
-                    self._progress(len(chunk))
         finally:
+            if tells:
+                transport._progress = before
             chunk = b""
             del pieces
 

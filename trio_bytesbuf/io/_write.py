@@ -72,7 +72,7 @@ class Write(Endpoint):
         await checkpoint()
         raise trio.ClosedResourceError(f"this {type(self).__name__} was closed")
 
-    async def write_views(self, parts: Iterable[BytesView | Buffer]) -> None:
+    async def write_parts(self, parts: Iterable[BytesView | Buffer]) -> None:
         """Send the bytes of all `parts`, in order, as one `write_view` does: header and body, say.
 
         Args:
@@ -87,7 +87,7 @@ class Write(Endpoint):
         Example:
           >>> async def main():
           ...     sink = FakeWrite()
-          ...     await sink.write_views([b"header, ", BytesView(b"body")])
+          ...     await sink.write_parts([b"header, ", BytesView(b"body")])
           ...     return sink.contents.to_bytes()
           >>> trio.run(main)
           b'header, body'
@@ -125,6 +125,8 @@ class Write(Endpoint):
 
         Idea: bytesbuf_io's `WriteExt::prepare_and_write`, whose function returns the view.
         """
+        if self._is_sending or self._is_closed:  # before `fill` takes anything from anywhere
+            await self._refuse_sending()
         buf = self.reserve(capacity_nbytes)
         fill(buf)
         await self.write_view(buf.consume_all())

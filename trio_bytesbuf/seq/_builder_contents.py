@@ -329,12 +329,9 @@ class Contents(SoleOwner, BufMut):
     # Who else is at it
 
     def _hand_over(self, operation: str) -> None:
-        """Let nobody else put anything until `_hand_back`; the operation says what it is."""
+        """Let nobody else put anything until `_busy` is None again; the operation says what it is."""
         self._close_window()
         self._busy = f"{operation} is going on into this builder; wait for it"
-
-    def _hand_back(self) -> None:
-        self._busy = None
 
     def _refuse_while_busy(self) -> None:
         if self._busy is not None:

@@ -426,3 +426,19 @@ async def test_the_last_byte_of_a_socket_wakes_the_operation() -> None:
     assert Moment.BLOCKED in moments
     assert Moment.WOKEN in moments
     assert table.blocked >= 1
+
+
+async def test_an_operation_that_shields_itself_is_told_so() -> None:
+    """It has checkpoints; the complaint does not say otherwise."""
+
+    async def shielded(subject: Subject) -> None:
+        with trio.CancelScope(shield=True):
+            await subject.wait()
+
+    async def nothing(*_: object) -> None:
+        await checkpoint()
+
+    with pytest.raises(AssertionError, match="it shields itself, or swallows"):
+        await cancel_at_each_checkpoint(
+            fresh, shielded, peer=send, progress=lambda subject: len(subject.taken), check=nothing
+        )

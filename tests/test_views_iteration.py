@@ -403,3 +403,17 @@ async def test_batches_of_views_that_were_given_back_are_refused() -> None:
     await views.into_inner()
     with pytest.raises(trio.ClosedResourceError):
         views.batches()
+
+
+class Exhausted(FakeRead):
+    """Is made of an iterator, and does not know that the end of one is an error here."""
+
+    async def _receive_view(self, max_bytes: int | None) -> BytesView:
+        await trio.lowlevel.checkpoint()
+        raise StopAsyncIteration
+
+
+async def test_a_source_that_raises_stop_async_iteration_has_not_ended() -> None:
+    """The loop would end in silence."""
+    with pytest.raises(RuntimeError, match="StopAsyncIteration"):
+        await anext(Exhausted(b"").views())

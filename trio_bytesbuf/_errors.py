@@ -150,7 +150,7 @@ class UnexpectedEof(BytesBufError, EOFError):
 
 @attrs.define(eq=False, slots=False)
 class LimitExceeded(BytesBufError, ValueError):
-    """More arrived than a read was allowed to take. All of it is still readable."""
+    """A read was not complete with what it was allowed to take. All of it is still readable."""
 
     limit: int
     """How many bytes were allowed."""
@@ -159,7 +159,7 @@ class LimitExceeded(BytesBufError, ValueError):
     """How many had arrived, at least."""
 
     def __str__(self) -> str:
-        return f"at most {self.limit} bytes were allowed, {self.arrived} arrived"
+        return f"at most {self.limit} bytes were allowed; {self.arrived} arrived, and that was not all"
 
 
 @attrs.define(eq=False, slots=False)

@@ -78,8 +78,9 @@ class FdStream(DescriptorStream):
       Whatever was raised, the descriptor is as before, and the caller's.
 
     Once it is closed, here or by another task, every method raises `trio.ClosedResourceError`, and
-    so it does if others have closed the descriptor. But nobody wakes a task
-    that waits meanwhile; whoever closes what a stream owns has to call `aclose` instead.
+    so it does if others have closed the descriptor, as long as nothing else has got its number. But
+    nobody wakes a task that waits meanwhile. Whoever closes what a stream owns has to call `aclose`
+    instead.
 
     Example:
       >>> async def main():

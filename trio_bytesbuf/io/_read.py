@@ -13,6 +13,7 @@ from trio.lowlevel import checkpoint
 
 from .._errors import BadMemory, InspectionFailed, LimitExceeded, NotEnoughBytes, UnexpectedEof
 from ..mem import default_page_memory
+from ..mem._foreign import PIECE_NBYTES
 from ..seq import BytesBuf, BytesView
 from ..seq._flat import count_of, positive_count_of
 from ._inspect import ReadInspectDecision
@@ -168,13 +169,15 @@ class Read(Keeping):
         """Wait until `nbytes` bytes have arrived and return them as a view of one piece.
 
         Args:
-          nbytes: at least 0, and at most 4 GiB.
+          nbytes: at least 0, and without `memory` at most 4 GiB less 2 MiB.
           memory: a provider whose `reserve(nbytes)` gives one block; `default_page_memory()` if not
             given. Its pages become resident as bytes arrive, so a peer that announces much
             and sends little costs little.
 
         Raises:
           BadMemory: `memory` gave several blocks where one is needed.
+          ValueError: `nbytes` is more than one block can have.
+          MemoryError: the system has not so much address space to give.
           As `read_exactly` otherwise.
 
         Cancellation: resumable. To call this again is to go on in the same block.
@@ -283,7 +286,8 @@ class Read(Keeping):
         Raises:
           LimitExceeded: `max_nbytes` bytes have arrived, and `inspect` wants more.
           InspectionFailed: `inspect` said so; its error is the cause.
-          UnexpectedEof: the stream ended, and `inspect` wants more.
+          UnexpectedEof: the stream ended, and `inspect` wants more: a byte more at least, which is
+            what `wanted` says.
           NotEnoughBytes: `inspect` wants more than it was shown.
           As `receive_view` otherwise. What had arrived is read by the next read.
 
@@ -464,7 +468,10 @@ def _cut(view: BytesView, nbytes: int) -> tuple[list[BytesView], BytesView]:
 
 def one_block(nbytes: int, memory: Memory | None) -> BytesBuf:
     """Return an empty builder whose first `nbytes` bytes of room are one stretch of memory."""
-    memory = default_page_memory() if memory is None else memory
+    if memory is None:
+        memory = default_page_memory()
+        if nbytes > PIECE_NBYTES:
+            raise ValueError(f"nbytes must be at most {PIECE_NBYTES}, not {nbytes}")
     buf = memory.reserve(nbytes)
     if not buf._holds_in_one_block(nbytes):
         raise BadMemory(repr(memory), f"gave several blocks where one of {nbytes} bytes is needed")

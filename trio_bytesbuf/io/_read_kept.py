@@ -16,6 +16,7 @@ Law 5. Every async method is a checkpoint on every path that returns. The hooks 
 from __future__ import annotations
 
 import abc
+import contextlib
 from typing import TYPE_CHECKING, NoReturn
 
 import trio
@@ -24,6 +25,7 @@ from trio.lowlevel import checkpoint
 from .._errors import BadSource
 from ..seq import BytesBuf, BytesView
 from ..seq._flat import positive_count_of
+from ..seq._view_queries import bytes_of
 from ._endpoint import Endpoint
 
 if TYPE_CHECKING:
@@ -116,6 +118,8 @@ class Keeping(Endpoint):
     def _complain(self, view: object, limit: int | None) -> NoReturn:
         """Raise BadSource for what a hook has returned; keep it if it is bytes."""
         if not isinstance(view, BytesView):
+            with contextlib.suppress(TypeError):  # if it is no buffer either
+                self._gathering().put_view(BytesView(bytes_of(view)))
             raise BadSource(repr(self), f"returned a {type(view).__name__} instead of a BytesView")
         self._gathering().put_view(view)
         raise BadSource(repr(self), f"was asked for {limit} bytes at most and returned {len(view)}")

@@ -55,7 +55,10 @@ class Iteration(trio.abc.AsyncResource, Generic[S, T]):
             raise trio.BusyResourceError("another task waits for the next step of this iterator")
         self._is_stepping = True
         try:
-            item = await self._step()
+            try:
+                item = await self._step()
+            except StopAsyncIteration as exc:  # a source's mistake would look like the end
+                raise RuntimeError("a source raised StopAsyncIteration") from exc
             if self._source is None:  # given back while this step was on its way out
                 source._put_back(item if isinstance(item, list) else [item])
                 await trio.lowlevel.checkpoint()  # where the block is cancelled

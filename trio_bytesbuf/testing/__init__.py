@@ -28,8 +28,11 @@ from ._memories import PoisoningPool as PoisoningPool
 from ._memories import TransparentMemory as TransparentMemory
 from ._sink_checks import CLOGGED_SINK_CHECKS as CLOGGED_SINK_CHECKS
 from ._sink_checks import SINK_CHECKS as SINK_CHECKS
+from ._sink_checks import MakeClogged as MakeClogged
+from ._sink_checks import MakeWrite as MakeWrite
 from ._source_checks import SOURCE_CHECKS as SOURCE_CHECKS
 from ._source_checks import STALLED_SOURCE_CHECKS as STALLED_SOURCE_CHECKS
+from ._source_checks import MakeRead as MakeRead
 from ._streams import MemoryStream as MemoryStream
 from ._streams import dribbling as dribbling
 from ._streams import lockstep_pair as lockstep_pair

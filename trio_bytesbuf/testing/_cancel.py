@@ -224,7 +224,10 @@ async def cancel_atomic_at_each_checkpoint(
 def _refuse_unproved(table: CancellationTable, peer: object) -> None:
     """Raise if the operation was not cancelled as it can be. (Law 2)"""
     if not table.cancelled:
-        raise AssertionError(f"the operation was never cancelled: it has no checkpoint\n{table}")
+        why = "it has no checkpoint"
+        if any(attempt.moment is not Moment.NEVER for attempt in table.attempts[1:]):
+            why = "it shields itself, or swallows trio.Cancelled"
+        raise AssertionError(f"the operation was never cancelled: {why}\n{table}")
     if peer is not None and not table.blocked:
         raise AssertionError(
             "the operation was never cancelled while it was blocked: let the peer wait until it "

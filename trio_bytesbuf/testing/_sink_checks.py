@@ -161,7 +161,7 @@ def sendings(data: bytes) -> tuple[Call, ...]:
     """Return a call of each way to send `data`, which may be nothing."""
     return (
         ("write_view", (BytesView(data),)),
-        ("write_views", ([BytesView(data[:1]), BytesView(), BytesView(data[1:])],)),
+        ("write_parts", ([BytesView(data[:1]), BytesView(), BytesView(data[1:])],)),
         ("prepare_and_write", (len(data), puts(data))),
     )
 
@@ -197,11 +197,11 @@ async def sends_large_views(make: MakeWrite) -> None:
 
 
 async def sends_several_views(make: MakeWrite) -> None:
-    """`write_views` sends all views of an iterable, in order; of none, nothing."""
+    """`write_parts` sends all views of an iterable, in order; of none, nothing."""
     async with drained(make) as (sink, arrived):
-        await sends(sink, arrived, ("write_views", ([],)), b"")
+        await sends(sink, arrived, ("write_parts", ([],)), b"")
         views = (BytesView(DATA[at : at + 9]) for at in range(0, len(DATA), 9))
-        await sends(sink, arrived, ("write_views", (views,)), DATA)
+        await sends(sink, arrived, ("write_parts", (views,)), DATA)
 
 
 async def sends_what_was_prepared(make: MakeWrite) -> None:
@@ -232,7 +232,7 @@ async def refuses_what_is_no_view(make: MakeWrite) -> None:
         for wrong in (b"bytes", bytearray(5), memoryview(b"bytes"), "text", None, BytesBuf()):
             await refuses(sink, ("write_view", (wrong,)), TypeError)
         for neither in ("text", None, 5, BytesBuf()):
-            await refuses(sink, ("write_views", ([BytesView(b"view"), neither],)), TypeError)
+            await refuses(sink, ("write_parts", ([BytesView(b"view"), neither],)), TypeError)
         await arrives(sink, arrived, b"", "TypeError")
 
 

@@ -521,3 +521,19 @@ async def test_statistics_through_trio_count_the_same():
             assert not await b.receive_view()
             assert (a.statistics().sent_nbytes, a.statistics().send_calls) == (8, 2)
             assert (b.statistics().received_nbytes, b.statistics().receive_calls) == (8, 2)
+
+
+async def test_nothing_is_filled_for_a_stream_that_cannot_send(in_place) -> None:  # noqa: ARG001
+    """What `fill` takes from somewhere would be lost."""
+    a, b = await socketpair()
+    async with closing(a, b):
+        await clog(a)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(a.write_view, BytesView(b"waits"))
+            await trio.testing.wait_all_tasks_blocked()
+            with pytest.raises(trio.BusyResourceError):
+                await a.prepare_and_write(5, lambda _: pytest.fail("it was called"))
+            nursery.cancel_scope.cancel()
+        await a.aclose()
+        with pytest.raises(trio.ClosedResourceError):
+            await a.prepare_and_write(5, lambda _: pytest.fail("it was called"))

@@ -408,7 +408,7 @@ async def test_batches_of_views_that_were_given_back_are_refused() -> None:
 class Exhausted(FakeRead):
     """Is made of an iterator, and does not know that the end of one is an error here."""
 
-    async def _receive_view(self, max_bytes: int | None) -> BytesView:
+    async def _receive_view(self, max_bytes: int | None) -> BytesView:  # noqa: ARG002
         await trio.lowlevel.checkpoint()
         raise StopAsyncIteration
 

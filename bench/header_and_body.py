@@ -5,7 +5,7 @@
 A header of 20 bytes and a body of 4 KiB to 1 MiB, which lie apart, and 10, 100 and 1,000 pieces of
 100 bytes, are sent into a socketpair, each message as a whole:
 
-    write_views          `SocketStream.write_views([header, body])`: decides itself what to join
+    write_parts          `SocketStream.write_parts([header, body])`: decides itself what to join
     a view               `SocketStream.write_view(view)`, of a view that has those pieces
     join, send_all       `trio.SocketStream.send_all(b"".join([header, body]))`
     send_all each        `send_all` for each piece: no copy, but a call and a packet for each
@@ -32,7 +32,7 @@ HEADER_NBYTES = 20
 BODIES = (4 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20)
 SMALL_NBYTES = 100
 COUNTS = (10, 100, 1000)
-KINDS = ("write_views", "a view", "join, send_all", "send_all each")
+KINDS = ("write_parts", "a view", "join, send_all", "send_all each")
 SEND_BUFFER = 4 << 20
 """Room for the largest message with what the kernel adds to it, so that no send is cut short."""
 
@@ -75,8 +75,8 @@ def microseconds(kind: str, pieces: list[bytes], messages: int) -> float:
             async with ours:
                 for _ in range(messages):
                     start = time.perf_counter_ns()
-                    if kind == "write_views":
-                        await ours.write_views(pieces)
+                    if kind == "write_parts":
+                        await ours.write_parts(pieces)
                     elif kind == "a view":
                         await ours.write_view(view)
                     elif kind == "join, send_all":
@@ -120,10 +120,10 @@ def main() -> None:
     report.compare("One message of several pieces, sent", [*bodies.values(), *small])
     for nbytes, each in bodies.items():
         if nbytes >= BODY_WORTH_GATHERING:
-            ratio = each.ratio("write_views", "join, send_all")
+            ratio = each.ratio("write_parts", "join, send_all")
             report.promised(f"{each.work} ÷ joined", BODY_AT_MOST, ratio)
     for each in small:
-        ratio = each.ratio("write_views", "join, send_all")
+        ratio = each.ratio("write_parts", "join, send_all")
         report.promised(f"{each.work} ÷ joined", SMALL_AT_MOST, ratio)
     options.finish(report)
 

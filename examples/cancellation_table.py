@@ -144,7 +144,7 @@ RESUMABLE: dict[str, Operation] = {
 }
 SPOILS: dict[str, Operation] = {
     "write_view": lambda it: it.stream.write_view(BytesView(OUTGOING)),
-    "write_views": lambda it: it.stream.write_views([BytesView(OUTGOING)]),
+    "write_parts": lambda it: it.stream.write_parts([BytesView(OUTGOING)]),
     "prepare_and_write": lambda it: it.stream.prepare_and_write(
         len(OUTGOING), lambda buf: buf.put_slice(OUTGOING)
     ),

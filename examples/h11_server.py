@@ -51,7 +51,7 @@ class Conversation:
         """Send the bytes of all `events` at once, bodies as they lie."""
         written = (self.http.send_with_data_passthrough(event) or () for event in events)
         with trio.fail_after(PATIENCE_SECONDS):
-            await self._stream.write_views(map(as_view, chain.from_iterable(written)))
+            await self._stream.write_parts(map(as_view, chain.from_iterable(written)))
 
     async def answer(self, request: h11.Request) -> None:
         """Send the response to `request`."""

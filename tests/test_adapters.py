@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 from itertools import pairwise
 
@@ -15,7 +16,18 @@ from pairs import clog, noise, socketpair
 
 from trio_bytesbuf import BytesView
 from trio_bytesbuf._errors import BadSource
-from trio_bytesbuf.io import FdStream, Read, SocketStream, Write, _from_trio, from_trio, to_trio
+from trio_bytesbuf.io import (
+    FdStream,
+    GuardedWrite,
+    MinRate,
+    PeerTooSlow,
+    Read,
+    SocketStream,
+    Write,
+    _from_trio,
+    from_trio,
+    to_trio,
+)
 from trio_bytesbuf.mem import PlainMemory
 from trio_bytesbuf.testing import (
     SINK_CHECKS,
@@ -119,7 +131,7 @@ async def test_content_goes_through_adapters_as_it_is(pair, sizes, cut, limits):
         for nbytes in sizes:
             whole = BytesView(data[at : at + nbytes])
             cuts = [whole[i : i + cut] for i in range(0, nbytes, cut)]
-            await theirs.write_views(cuts[:500])
+            await theirs.write_parts(cuts[:500])
             await theirs.send_all(BytesView.from_views(cuts[500:]))
             at += nbytes
         await theirs.send_eof()
@@ -306,7 +318,7 @@ async def test_pieces_are_joined_up_to_a_size(sizes):
     """Nothing is sent twice or left out; neighbours that would fit are joined, others uncopied."""
     stream = Foreign()
     pieces = [noise(nbytes, seed) for seed, nbytes in enumerate(sizes)]
-    await from_trio(stream).write_views(map(BytesView, pieces))
+    await from_trio(stream).write_parts(map(BytesView, pieces))
     assert b"".join(stream.sent) == b"".join(pieces)
     sent = [len(data) for data in stream.sent]
     if pieces:
@@ -319,15 +331,110 @@ async def test_pieces_are_joined_up_to_a_size(sizes):
         assert stream.sent == [b""]
 
 
-async def test_progress_is_told_of_each_send():
-    """Guards see that a long send goes on."""
+async def test_an_adapter_does_not_say_how_far_it_is():
+    """Only the stream knows; a guard that took a `send_all` for progress would send it too much."""
     told = []
     for stream in (Foreign(), trio.StapledStream(Foreign(), Foreign())):
         adapter = from_trio(stream)
         adapter._progress = told.append
-        await adapter.write_views([BytesView(bytes(70_000)), BytesView(bytes(80_000))])
-        assert told == [70_000, 80_000]
-        told.clear()
+        await adapter.write_parts([BytesView(bytes(70_000)), BytesView(bytes(80_000))])
+        assert told == []
+
+
+async def test_a_stapled_stream_says_what_its_sink_says():
+    """A pipe tells each system call, by either way to send; who was told before is told again."""
+    reading, writing = os.pipe()
+    stapled = trio.StapledStream(trio.lowlevel.FdStream(writing), Foreign())
+    told, told_before = [], []
+    async with from_trio(stapled) as ours, FdStream(reading) as theirs:
+        ours._sink._progress = told_before.append
+        ours._progress = told.append
+        for send in (lambda data: ours.write_view(BytesView(data)), ours.send_all):
+            told.clear()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(theirs.read_exactly, 300_000)
+                await send(bytes(300_000))
+            assert sum(told) == 300_000
+            assert len(told) > 1  # a pipe holds less
+        await ours._sink.write_view(BytesView(b"abc"))
+    assert told_before == [3]
+
+
+class Paced(trio.abc.HalfCloseableStream):
+    """A sink of somebody else's, whose peer takes so many bytes in a second."""
+
+    def __init__(self, nbytes_per_second):
+        self.nbytes_per_second = nbytes_per_second
+        self.taken = bytearray()
+
+    async def receive_some(self, max_bytes=None):  # noqa: ARG002
+        await trio.sleep(math.inf)
+
+    async def send_all(self, data):
+        await trio.sleep(len(data) / self.nbytes_per_second)
+        self.taken += data
+
+    async def wait_send_all_might_not_block(self):
+        await trio.lowlevel.checkpoint()
+
+    async def send_eof(self):
+        await trio.sleep(10)
+
+    async def aclose(self):
+        await trio.lowlevel.checkpoint()
+
+
+@pytest.mark.parametrize(
+    "adapted",
+    [from_trio, lambda stream: from_trio(trio.StapledStream(stream, stream))],
+    ids=["stream", "stapled"],
+)
+@pytest.mark.parametrize("piece_nbytes", [1_000, 70_000, 5_000_000])
+def test_guarded_adapters_cut_off_who_is_too_slow_and_nobody_else(adapted, piece_nbytes):
+    """100 kB/s are wanted: a peer that takes ten times that is not too slow, one of half is."""
+    data = noise(5_000_000)
+    pieces = [BytesView(data[at : at + piece_nbytes]) for at in range(0, len(data), piece_nbytes)]
+
+    async def main():
+        stream = Paced(1_000_000)
+        guard = GuardedWrite(adapted(stream), MinRate(100_000, seconds=1))
+        began = trio.current_time()
+        await guard.write_parts(pieces)
+        assert trio.current_time() - began == pytest.approx(5)
+        assert stream.taken == data
+        with pytest.raises(PeerTooSlow):
+            await guard.send_eof()  # which takes 10 seconds
+        guard = GuardedWrite(adapted(Paced(50_000)), MinRate(100_000, seconds=1))
+        began = trio.current_time()
+        with pytest.raises(PeerTooSlow) as caught:
+            await guard.write_parts(pieces)
+        assert (caught.value.nbytes, trio.current_time() - began) == (0, pytest.approx(1))
+
+    trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+
+
+def test_a_guarded_adapter_over_a_stream_in_lock_step():
+    """10 kB each 10 ms are a megabyte a second; when the peer takes no more it is cut off."""
+
+    async def main():
+        ours, theirs = trio.testing.lockstep_stream_pair()
+        guard = GuardedWrite(from_trio(ours), MinRate(100_000, seconds=1))
+        data = noise(2_000_000)
+
+        async def take():
+            taken = bytearray()
+            while len(taken) < len(data):
+                await trio.sleep(0.01)
+                taken += await theirs.receive_some(10_000)
+            assert taken == data
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(take)
+            await guard.write_view(BytesView(data))
+        with pytest.raises(PeerTooSlow):
+            await guard.write_view(BytesView(b"x"))
+
+    trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
 
 
 async def test_a_stapled_stream_is_used_by_its_parts():

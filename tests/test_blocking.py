@@ -1,4 +1,4 @@
-"""Files that block, in threads, over streams; and functions of files as streams."""
+"""Streams as files that block, for code in threads."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import gzip
 import hashlib
 import io
 import math
+import os
 import tarfile
 import threading
 import zipfile
@@ -17,41 +18,24 @@ from functools import partial
 import pytest
 import trio
 import trio.testing
+from busy_threads import no_thread_stays_busy, one_thread, wait_until  # noqa: F401  # fixtures
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pairs import closing, noise, socketpair
 
-from trio_bytesbuf import BytesView
-from trio_bytesbuf._errors import BadSource
+from trio_bytesbuf import BytesReader, BytesView
 from trio_bytesbuf.io import (
     BlockingReader,
     BlockingWriter,
-    Read,
     ReadInThread,
-    Write,
     WriteInThread,
     consumed_by,
+    open_binary_file,
     produced_by,
 )
-from trio_bytesbuf.testing import SINK_CHECKS, SOURCE_CHECKS, Delay, FakeRead, FakeWrite
+from trio_bytesbuf.testing import Delay, FakeRead, FakeWrite
 
 in_thread = trio.to_thread.run_sync
-
-
-@pytest.fixture(autouse=True)
-async def no_thread_stays_busy():
-    """When a test is over, no thread of trio's runs anything, and no token is held."""
-    yield
-    with trio.fail_after(5):
-        await trio.testing.wait_all_threads_completed()
-    assert trio.to_thread.current_default_thread_limiter().borrowed_tokens == 0
-
-
-async def wait_until(true) -> None:
-    """Wait until `true()`; for what threads do."""
-    with trio.fail_after(5):
-        while not true():  # noqa: ASYNC110  # a thread could not set an event at the right time
-            await trio.sleep(0.002)
 
 
 # Reading: the same bytes as any other file
@@ -369,19 +353,69 @@ async def test_closing_the_source_ends_a_blocked_read():
         await b.aclose()
 
 
-async def test_a_thread_that_was_abandoned_loses_nothing_either():
-    """Its file is closed while it still waits: what it gets is the source's."""
-    a, b = await socketpair()
-    async with closing(a, b):
-        file = BlockingReader(b)
+@pytest.mark.parametrize("kind", ["socket", "file in a thread"])
+async def test_a_thread_that_was_abandoned_loses_nothing_and_takes_nothing(kind):
+    """Its file is closed while it still waits: it gets ValueError, and the source all bytes."""
+    raised = []
+
+    def read(file, nbytes):
+        try:
+            file.read(nbytes)
+        except BaseException as exc:
+            raised.append(exc)
+            raise
+
+    async with AsyncExitStack() as ends:
+        if kind == "socket":
+            sink, source = await socketpair()
+            close_sink = sink.aclose
+        else:
+            reading, writing = os.pipe()
+            source = ReadInThread(os.fdopen(reading, "rb", buffering=0))
+            sink = WriteInThread(os.fdopen(writing, "wb", buffering=0))
+            close_sink = sink.aclose
+        ends.push_async_callback(source.aclose)
+        ends.push_async_callback(close_sink)
+        await sink.write_view(BytesView(b"0123456789"))
+        file = BlockingReader(source)
+        assert await in_thread(file.read, 4) == b"0123"
         with trio.move_on_after(0.1):
-            await in_thread(file.read, 2, abandon_on_cancel=True)
+            await in_thread(read, file, 20, abandon_on_cancel=True)
+        assert not raised
+        with pytest.raises(trio.BusyResourceError, match="another thread"):
+            await in_thread(file.read, 1)
         file.close()
-        await a.send_all(b"xyz")
-        await wait_until(lambda: b._kept)
-        await wait_until(lambda: not b._is_receiving)
-        await a.send_eof()
-        assert await b.read_to_end(9) == b"xyz"
+        await wait_until(lambda: not source._is_receiving)
+        assert [type(exc) for exc in raised] == [ValueError]
+        await sink.write_view(BytesView(b"xyz"))
+        await close_sink()
+        assert await source.read_to_end(20) == b"456789xyz"
+
+
+async def test_closing_takes_nothing_from_under_a_thread_that_does_not_wait(monkeypatch):
+    """A read that has its bytes returns them, and the source is given back after it."""
+    gate = threading.Event()
+    got = []
+    real = BytesReader.read
+
+    def read_after_the_gate(reader, size):
+        assert gate.wait(5)
+        return real(reader, size)
+
+    monkeypatch.setattr(BytesReader, "read", read_after_the_gate)
+    source = FakeRead(b"abcdef", max_read_nbytes=3)
+    file = BlockingReader(source)
+    with trio.move_on_after(0.1):
+        await in_thread(lambda: got.append(file.read(2)), abandon_on_cancel=True)
+    file.close()
+    for _ in range(3):
+        await trio.sleep(0.01)
+        with pytest.raises(trio.BusyResourceError):
+            await source.receive_view()
+    gate.set()
+    await wait_until(lambda: not source._is_receiving)
+    assert got == [b"ab"]
+    assert await source.read_to_end(10) == b"cdef"
 
 
 # Writing
@@ -431,6 +465,59 @@ async def test_a_flush_sends_and_a_drop_does_not():
         file.flush()
 
 
+async def refused_in_a_task(_sink, call):
+    """Call in the wrong thread."""
+    with pytest.raises(RuntimeError, match="use it in a thread"):
+        call()
+
+
+async def refused_in_a_foreign_thread(_sink, call):
+    """Call in a thread that trio knows nothing of."""
+    raised = []
+
+    def foreign():
+        with pytest.raises(RuntimeError) as caught:
+            call()
+        raised.append(caught.value)
+
+    thread = threading.Thread(target=foreign)
+    thread.start()
+    await wait_until(lambda: raised)
+    thread.join()
+
+
+async def refused_because_busy(sink, call):
+    """Call while a task sends."""
+    sink._is_sending = True
+    with pytest.raises(trio.BusyResourceError):
+        await in_thread(call)
+    sink._is_sending = False
+
+
+@pytest.mark.parametrize("method", ["flush", "close", "write"])
+@pytest.mark.parametrize(
+    "refused", [refused_in_a_task, refused_in_a_foreign_thread, refused_because_busy]
+)
+async def test_a_send_that_was_refused_loses_nothing(refused, method):
+    """The file stays open, and closing it where that can be done sends everything."""
+    sink = FakeWrite()
+    file = BlockingWriter(sink)
+    file.write(b"hello")
+    if method == "write":
+        await refused(sink, lambda: file.write(bytes(262_144)))
+    else:
+        await refused(sink, getattr(file, method))
+    assert not file.closed
+    assert sink.contents == b""
+    await in_thread(file.write, b", world")
+    await in_thread(file.close)
+    assert file.closed
+    sent = b"hello" + (bytes(262_144) if method == "write" else b"") + b", world"
+    assert sink.contents == sent
+    await in_thread(file.close)
+    assert sink.contents == sent
+
+
 async def test_after_a_send_that_failed_nothing_more_is_sent():
     """Closing is quiet then, and writing is not."""
     sink = FakeWrite(script=[OSError("unlucky")])
@@ -464,373 +551,33 @@ async def test_cancelling_the_task_ends_a_blocked_write():
         assert scope.cancelled_caught
 
 
-# A function that writes, as a source
-
-
-async def test_a_producer_waits_for_its_reader():
-    """At most two sends are on their way, however much there is to write."""
-    written = []
-
-    def work(file):
-        written.extend(file.write(bytes(100_000)) for _ in range(100))
-
-    async with produced_by(work) as source:
-        assert isinstance(source, Read)
-        await trio.testing.wait_all_tasks_blocked(0.1)
-        assert sum(written) <= 2 * 262_144
-        assert len(await source.read_exactly(1)) == 1
-        assert len(await source.read_to_end(10_000_000)) == 10_000_000 - 1
-        assert not await source.receive_view()
-
-
-async def test_what_a_producer_raises_comes_after_what_it_wrote():
-    """Once as itself, and as a broken resource after that."""
-
-    def work(file):
-        file.write(b"abc")
-        raise LookupError("lost")
-
-    async with produced_by(work) as source:
-        assert await source.receive_view(2) == b"ab"
-        assert await source.receive_view() == b"c"
-        with pytest.raises(LookupError, match="lost"):
-            await source.receive_view()
-        with pytest.raises(trio.BrokenResourceError) as caught:
-            await source.receive_view()
-        assert isinstance(caught.value.__cause__, LookupError)
-    with pytest.raises(LookupError, match="lost"):
-        async with produced_by(work) as source:
-            await source.read_exactly(10)
-
-    async def leave_when_it_has_failed():
-        async with produced_by(work) as source:
-            assert await source.read_exactly(3) == b"abc"
-            await trio.testing.wait_all_threads_completed()
-
-    with pytest.raises(LookupError, match="lost"):
-        await leave_when_it_has_failed()
-    with pytest.raises(KeyError, match="of the block"):
-        async with produced_by(work):
-            raise KeyError("of the block")
-
-
-@pytest.mark.parametrize("way", ["leave", "close", "cancel", "raise"])
-async def test_a_producer_ends_with_its_block(way):
-    """Left early, closed, cancelled or with an error: the thread is told by `trio.Cancelled`."""
-    told = []
-
-    def work(file):
-        try:
-            while True:
-                file.write(bytes(300_000))
-        except BaseException as exc:
-            told.append(type(exc))
-            raise
-
-    with trio.fail_after(3):
-        if way == "raise":
-            with pytest.raises(KeyError):  # noqa: PT012  # the block is what is tested
-                async with produced_by(work) as source:
-                    await source.receive_view()
-                    raise KeyError
-        elif way == "cancel":
-            with trio.move_on_after(0.1) as scope:
-                async with produced_by(work):
-                    await trio.sleep_forever()
-            assert scope.cancelled_caught
-        else:
-            async with produced_by(work) as source:
-                await source.receive_view()
-                if way == "close":
-                    await source.aclose()
-                    await trio.testing.wait_all_threads_completed()
-                    assert told
-    assert told == [trio.Cancelled]
-
-
-async def test_a_source_of_a_producer_keeps_the_promises_of_reads():
-    """Cut by `max_bytes`, closed while somebody waits, and empty."""
-    async with produced_by(lambda file: file.write(b"abcdef")) as source:
-        assert [view.to_bytes() async for view in source.views(4)] == [b"abcd", b"ef"]
-    async with produced_by(lambda _: None) as source:
-        assert not await source.receive_view()
-    gate = threading.Event()
-    async with produced_by(lambda _: gate.wait(5)) as source, trio.open_nursery() as nursery:
-
-        async def read():
-            with pytest.raises(trio.ClosedResourceError):
-                await source.receive_view()
-
-        nursery.start_soon(read)
-        await trio.testing.wait_all_tasks_blocked(0.01)
-        await source.aclose()
-        gate.set()
-
-
-# A function that reads, as a sink
-
-
-async def test_a_consumer_reads_what_is_written_and_the_block_waits_for_it():
-    """Then what it made of it is there."""
-    members = {"a": noise(100_000), "b": b""}
-    archive = io.BytesIO()
-    tar_of(members, archive)
-    found = {}
-
-    def work(file):
-        found.update(digests_in_tar(file))
-        file.read()  # what is behind the archive's end
-
-    async with consumed_by(work) as sink:
-        assert isinstance(sink, Write)
-        await sink.write_view(BytesView())
-        await sink.write_view(BytesView(archive.getvalue()))
-    assert found == {name: hashlib.sha256(data).hexdigest() for name, data in members.items()}
-
-
-async def test_what_a_consumer_raises_is_raised_by_the_write_or_the_block():
-    """And a consumer that has returned reads no more."""
-
-    def fail(file):
-        file.read(3)
-        raise LookupError("lost")
-
-    with pytest.raises(LookupError, match="lost"):
-        async with consumed_by(fail) as sink:
-            await sink.write_view(BytesView(b"abc"))
-    async with consumed_by(fail) as sink:
-        await sink.write_view(BytesView(b"abc"))
-        with pytest.raises(LookupError, match="lost"):
-            await sink.write_view(BytesView(b"d"))
-        with pytest.raises(trio.BrokenResourceError):
-            await sink.write_view(BytesView(b"d"))
-    async with consumed_by(lambda _: None) as sink:
-        with pytest.raises(trio.BrokenResourceError):
-            await sink.write_view(BytesView(b"d"))
-
-
-@pytest.mark.parametrize("way", ["cancel", "raise"])
-async def test_a_consumer_never_takes_a_part_for_the_whole(way):
-    """A block that fails does not end the file; it ends the thread."""
-    told = []
-
-    def work(file):
-        try:
-            file.read()
-        except BaseException as exc:
-            told.append(type(exc))
-            raise
-
-    with trio.fail_after(3):
-        if way == "raise":
-            with pytest.raises(KeyError):  # noqa: PT012  # the block is what is tested
-                async with consumed_by(work) as sink:
-                    await sink.write_view(BytesView(b"part"))
-                    raise KeyError
-        else:
-            with trio.move_on_after(0.1) as scope:
-                async with consumed_by(work) as sink:
-                    await sink.write_view(BytesView(b"part"))
-                    await trio.sleep_forever()
-            assert scope.cancelled_caught
-    assert told == [trio.Cancelled]
-
-
-@pytest.mark.parametrize("check", SOURCE_CHECKS)
-async def test_what_a_producer_writes_is_a_read(check):
-    """With all that is promised of one; in several pieces, and all at once."""
-    for at_a_time in (17, 100):
-        async with AsyncExitStack() as blocks:
-
-            async def make(contents, at_a_time=at_a_time, blocks=blocks):
-                data = bytes(contents)
-
-                def work(file):
-                    for at in range(0, len(data), at_a_time):
-                        file.write(data[at : at + at_a_time])
-                        file.flush()
-
-                return await blocks.enter_async_context(produced_by(work))
-
-            await check(make)
-
-
-# Files as streams
-
-
-@pytest.mark.parametrize("check", SOURCE_CHECKS)
-async def test_a_file_read_in_threads_is_a_read(check):
-    """With all that is promised of one."""
-
-    async def make(contents):
-        return ReadInThread(io.BytesIO(bytes(contents)))
-
-    await check(make)
-
-
-@pytest.mark.parametrize("check", SINK_CHECKS)
-async def test_a_file_written_in_threads_is_a_write(check):
-    """With all that is promised of one."""
-
-    async def make():
-        arrived = bytearray()
-
-        class Into(io.RawIOBase):
-            def write(self, data):
-                arrived.extend(data)
-                return len(data)
-
-        async def arrived_so_far():
-            return bytes(arrived)
-
-        return WriteInThread(Into()), arrived_so_far
-
-    await check(make)
-
-
-class Slow(io.RawIOBase):
-    """A file that returns what it is given, when it is given it."""
-
-    def __init__(self):
-        self.came = threading.Semaphore(0)
-        self.parts = []
-        self.calls = 0
-
-    def give(self, part: bytes) -> None:
-        self.parts.append(part)
-        self.came.release()
-
-    def read(self, _size: int = -1) -> bytes:
-        self.calls += 1
-        assert self.came.acquire(timeout=5)
-        return self.parts.pop(0)
-
-
-async def test_a_read_in_a_thread_that_nobody_waits_for_keeps_what_it_gets():
-    """Cancelled at once, and the next read goes on with the same call."""
-    file = Slow()
-    async with ReadInThread(file) as source:
-        for _ in range(3):
-            with trio.move_on_after(0.05) as scope:
-                await source.receive_view()
-            assert scope.cancelled_caught
-        assert file.calls == 1
-        file.give(b"abcdef")
-        assert await source.receive_view(2) == b"ab"
-        assert await source.read_exactly(4) == b"cdef"
-        assert file.calls == 1
-        for part in (b"gh", b"i", b""):
-            file.give(part)
-        assert await source.read_to_end(10) == b"ghi"
-        assert not await source.receive_view()
-        assert file.calls == 4
-
-
-async def test_closing_does_not_wait_for_a_read_that_waits():
-    """Who waits is told; the file is closed when its call has returned."""
-    file = Slow()
-    source = ReadInThread(file)
-    async with trio.open_nursery() as nursery:
-
-        async def read():
-            with pytest.raises(trio.ClosedResourceError):
-                await source.receive_view()
-
-        nursery.start_soon(read)
-        await wait_until(lambda: file.calls)
-        await source.aclose()
-    assert not file.closed
-    file.give(b"too late")
-    await wait_until(lambda: file.closed)
-
-
-async def test_a_file_is_read_and_written_through_threads(tmp_path):
-    """gzip, with partial writes of a raw file, errors, and what is no binary file."""
-    path = tmp_path / "a.gz"
-    async with WriteInThread(gzip.open(path, "wb")) as sink:
-        for at in range(0, 500_000, 100_000):
-            await sink.write_view(BytesView(noise(500_000)[at : at + 100_000]))
-    async with ReadInThread(gzip.open(path)) as source:
-        assert await source.read_to_end(500_000) == noise(500_000)
-
-    class OneByOne(io.RawIOBase):
-        got = b""
-
-        def write(self, data):
-            self.got += bytes(data[:1])
-            return 1
-
-    raw = OneByOne()
-    async with WriteInThread(raw) as sink:
-        await sink.write_view(BytesView(b"abc") + b"def")
-    assert raw.got == b"abcdef"
-    assert raw.closed
-    closed = io.BytesIO()
-    closed.close()
-    with pytest.raises(ValueError, match="closed"):
-        await ReadInThread(closed).receive_view()
-    with pytest.raises(ValueError, match="closed"):
-        await WriteInThread(closed).write_view(BytesView(b"a"))
-    for kind in (ReadInThread, WriteInThread):
-        for mistake in (io.StringIO(), 5):
-            with pytest.raises(TypeError):
-                kind(mistake)
-
-
-async def test_a_file_that_would_block_is_no_source_for_threads():
-    """It returns None instead of waiting, and that is neither bytes nor the end."""
-
-    class NonBlocking(io.RawIOBase):
-        def read(self, _size=-1):
-            return None
-
-    with pytest.raises(BadSource, match="NoneType"):
-        await ReadInThread(NonBlocking()).receive_view()
+# Threads: whose limit they count against
+
+
+async def test_parsers_with_a_limit_of_their_own_leave_the_process_its_threads(
+    one_thread,  # noqa: F811
+    tmp_path,
+):
+    """As the docstring of `BlockingReader` advises."""
+    path = tmp_path / "file"
+    await trio.Path(path).write_bytes(b"of a file")
+    limiter = trio.CapacityLimiter(3)
+    with trio.fail_after(5):
+        async with AsyncExitStack() as ends, trio.open_nursery() as nursery:
+            pairs = [await socketpair() for _ in range(3)]
+            for a, b in pairs:
+                await ends.enter_async_context(closing(a, b))
+                file = ends.enter_context(BlockingReader(b))
+                nursery.start_soon(partial(in_thread, file.read, limiter=limiter))
+            await trio.testing.wait_all_tasks_blocked(0.05)
+            async with await open_binary_file(path) as file:
+                assert await file.read_to_end(10) == b"of a file"
+            for a, _ in pairs:
+                await a.send_eof()
 
 
 async def test_everything_says_what_it_stands_on():
     """In its repr, for whoever looks for the reason of a wait."""
-    file = io.BytesIO()
-    assert repr(ReadInThread(file)) == f"<ReadInThread of {file!r}>"
-    assert repr(WriteInThread(file)) == f"<WriteInThread to {file!r}>"
     source, sink = FakeRead(b""), FakeWrite()
     assert repr(BlockingReader(source)) == f"<BlockingReader of {source!r}>"
     assert repr(BlockingWriter(sink)) == f"<BlockingWriter to {sink!r}>"
-
-    def work(_file):
-        pass
-
-    async with produced_by(work) as written, consumed_by(work) as read:
-        assert "work" in repr(written)
-        assert "writes" in repr(written)
-        assert "reads" in repr(read)
-
-
-async def test_closing_waits_for_a_write_that_was_begun():
-    """And the file is closed after it."""
-    gate = threading.Event()
-
-    class Gated(io.BytesIO):
-        got = b""
-
-        def write(self, data):
-            assert gate.wait(5)
-            self.got += bytes(data)
-            return super().write(data)
-
-    file = Gated()
-    sink = WriteInThread(file)
-    async with trio.open_nursery() as nursery:
-
-        async def write():
-            with pytest.raises(trio.ClosedResourceError):
-                await sink.write_view(BytesView(b"abc"))
-
-        nursery.start_soon(write)
-        await trio.testing.wait_all_tasks_blocked(0.02)
-        nursery.start_soon(sink.aclose)
-        await trio.testing.wait_all_tasks_blocked(0.02)
-        assert not file.closed
-        gate.set()
-    assert file.closed
-    assert file.got == b"abc"

@@ -448,7 +448,7 @@ SPOILING = {
     "write_view of pieces": lambda it: it.sink.write_view(
         BytesView.from_views(in_pieces(it.payload, len(it.payload) // 50))
     ),
-    "write_views": lambda it: it.sink.write_views(in_pieces(it.payload, len(it.payload) // 7)),
+    "write_parts": lambda it: it.sink.write_parts(in_pieces(it.payload, len(it.payload) // 7)),
     "prepare_and_write": lambda it: it.sink.prepare_and_write(
         len(it.payload), lambda buf: buf.put_slice(it.payload)
     ),

@@ -25,6 +25,7 @@ from trio_bytesbuf.io import (
     bind_udp_socket,
     connect_udp_socket,
 )
+from trio_bytesbuf.io._lease import Leases
 from trio_bytesbuf.mem import Memory, PlainMemory
 from trio_bytesbuf.testing import (
     CountingMemory,
@@ -273,6 +274,7 @@ async def test_an_error_of_the_memory_is_not_taken_for_the_sockets():
         with pytest.raises(BadMemory, match="no memory here"):
             await b.receive()
         b._memory = PlainMemory()
+        b._leases = Leases(b._memory)
         assert (await b.receive()).view == b"x"
 
 

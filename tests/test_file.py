@@ -1,129 +1,43 @@
-"""Files: the right bytes at the right offsets, and threads that can be left alone."""
+"""Files: the right bytes at the right offsets, and what is no file is refused."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import gc
 import io
 import os
-import subprocess
-import sys
 import tempfile
-import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 from unittest import mock
 
 import pytest
 import trio
-import trio.testing
+from files import MEMORIES, WAYS, a_file, ability, each_way, gate
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pairs import noise
 
-from trio_bytesbuf import BytesView, CappedPool, GlobalPool
-from trio_bytesbuf._errors import BadMemory, BudgetExceeded
-from trio_bytesbuf.io import File, _file, _file_handle, open_binary_file
-from trio_bytesbuf.mem import Memory, PageMemory, PlainMemory
+from trio_bytesbuf import BytesView
+from trio_bytesbuf.io import File, open_binary_file
 from trio_bytesbuf.testing import SINK_CHECKS, SOURCE_CHECKS, FixedBlockMemory
 
+way = each_way
+
+
 SETTINGS = settings(max_examples=60, deadline=None)
-
-WAYS = {
-    "page cache first": {},
-    "threads": {"CAN_READ_NOW": False},
-    "no preadv": {"CAN_READ_NOW": False, "CAN_ADDRESS": False},
-}
-"""What the system can do; each is a way of its own through the code."""
-
-MEMORIES = {
-    "blocks of 1": lambda: FixedBlockMemory(1),
-    "blocks of 7": lambda: FixedBlockMemory(7),
-    "plain": PlainMemory,
-    "pages": PageMemory,
-    "pool": GlobalPool,
-    "capped": lambda: CappedPool(8 << 20),
-}
-
-
-@contextlib.contextmanager
-def ability(way: str) -> Iterator[None]:
-    """Take from the system what it cannot do in this way."""
-    with contextlib.ExitStack() as stack:
-        for name, value in WAYS[way].items():
-            stack.enter_context(mock.patch.object(_file_handle, name, value))
-        yield
-
-
-@pytest.fixture(params=WAYS)
-def way(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Each of the ways that a system may leave."""
-    with ability(request.param):
-        yield request.param
-
-
-@contextlib.asynccontextmanager
-async def a_file(
-    contents: bytes = b"", memory: Memory | None = None
-) -> AsyncIterator[tuple[File, io.FileIO]]:
-    """A file without a name that has `contents`, and a second descriptor of it to look with."""
-    with tempfile.TemporaryFile(buffering=0) as raw:
-        raw.write(contents)
-        async with File(io.FileIO(os.dup(raw.fileno()), "r+"), memory=memory) as file:
-            yield file, raw
-
-
-class Gate:
-    """A stand-in for system calls that wait in their thread until they are let go on."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.call = getattr(os, name)
-        self.entered = threading.Event()
-        self.opened = threading.Event()
-        self.left = threading.Event()
-        self.targets: list[int] = []
-
-    def __call__(self, fd: int, *args: object) -> int:
-        if threading.current_thread() is threading.main_thread():
-            return self.call(fd, *args)
-        self.targets.append(fd)
-        self.entered.set()
-        try:
-            assert self.opened.wait(10), "nobody opened the gate"
-            return self.call(fd, *args)
-        finally:
-            self.left.set()
-
-    async def wait_entered(self) -> None:
-        """Wait until a thread stands before the gate."""
-        await trio.to_thread.run_sync(self.entered.wait, 10)
-        assert self.entered.is_set()
-
-    async def let_go(self) -> None:
-        """Open it, and wait until the thread has made its call."""
-        self.opened.set()
-        await trio.to_thread.run_sync(self.left.wait, 10)
-        assert self.left.is_set()
-
-
-@contextlib.contextmanager
-def gate(name: str) -> Iterator[Gate]:
-    """Hold up calls of `os.<name>` that worker threads make; let them all go at the end."""
-    made = Gate(name)
-    with mock.patch.object(os, name, made):
-        try:
-            yield made
-        finally:
-            made.opened.set()
 
 
 # The right bytes at the right offsets
 
+
 OFFSET = st.integers(0, 60)
+
+
 DATA = st.binary(max_size=40)
+
+
 STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("receive"), st.integers(1, 40)),
@@ -204,20 +118,6 @@ async def test_a_large_file_comes_whole(way, memory):
         found = [bytes(view) async for view in file.views()]
         assert b"".join(found) == data
         assert await file.read_at(5, len(data)) == data[5:]
-
-
-async def test_small_blocks_are_filled_together(way):
-    """A read is not one block long: a thread for each byte would be a shame."""
-    async with a_file(noise(900), FixedBlockMemory(1)) as (file, _):
-        view = await file.receive_view()
-    assert len(view) == len(view.pieces) == 900
-
-
-async def test_little_in_a_large_block_is_copied_out_of_it():
-    """A view of a few bytes does not pin the block that they were read into."""
-    async with a_file(b"few", GlobalPool()) as (file, _):
-        (piece,) = (await file.receive_view()).pieces
-    assert memoryview(piece.obj).nbytes == 3
 
 
 async def test_many_pieces_are_written(way):
@@ -397,259 +297,6 @@ async def test_each_half_is_for_one_task_at_a_time(name, call, move):
             held.opened.set()
 
 
-async def test_the_event_loop_goes_on_while_a_disk_is_slow():
-    """A thread waits; other tasks do not."""
-    with ability("threads"), gate("preadv") as held:
-        async with a_file(b"abc") as (file, _), trio.open_nursery() as nursery:
-            nursery.start_soon(file.read_at, 0, 3)
-            await held.wait_entered()
-            with trio.fail_after(5):
-                for _ in range(10):
-                    await trio.lowlevel.checkpoint()
-            held.opened.set()
-
-
-# Cancellation
-
-
-async def cancelled_at_the_gate(held: Gate, call) -> trio.CancelScope:
-    """Run `call` until its thread stands before the gate; cancel it and return at once."""
-    with trio.CancelScope() as scope:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(call)
-            await held.wait_entered()
-            scope.cancel()
-    return scope
-
-
-@pytest.mark.parametrize(
-    "call",
-    [
-        lambda file: file.receive_view(),
-        lambda file: file.read_exactly(3),
-        lambda file: file.read_to_end(10),
-        lambda file: file.read_contiguous(3),
-    ],
-    ids=["receive_view", "read_exactly", "read_to_end", "read_contiguous"],
-)
-async def test_a_cancelled_read_loses_nothing(call):
-    """A read that is abandoned in its thread ends at once, and has never been."""
-    with ability("threads"):
-        async with a_file(b"abcdef") as (file, _):
-            with gate("preadv") as held:
-                with trio.fail_after(5):
-                    scope = await cancelled_at_the_gate(held, partial(call, file))
-                assert scope.cancelled_caught
-                assert not held.left.is_set()
-                assert file.read_offset == 0
-                await held.let_go()
-                assert file.read_offset == 0
-            assert await file.read_to_end(10) == b"abcdef"
-
-
-@pytest.mark.parametrize("memory", ["pool", "pages", "plain", "capped", "blocks of 7"])
-async def test_an_abandoned_thread_writes_to_memory_that_nobody_sees(memory):
-    """What is leased while an abandoned thread still runs never changes by what it reads."""
-    provider = MEMORIES[memory]()
-    with ability("threads"):
-        async with a_file(b"\xff" * 100_000, provider) as (file, _):
-            with gate("preadv") as held:
-                await cancelled_at_the_gate(held, file.receive_view)
-                gc.collect()
-                bufs = []
-                for _ in range(4):
-                    buf = provider.reserve(100_000)
-                    buf.put_slice(bytes(100_000))
-                    bufs.append(buf.consume_all())
-                await held.let_go()
-            assert all(view == bytes(100_000) for view in bufs)
-
-
-async def test_the_memory_of_an_abandoned_thread_comes_back():
-    """When the thread is through, its block can be leased again: a cap counts it until then."""
-    pool = CappedPool(300_000)
-    with ability("threads"):
-        async with a_file(bytes(262_144), pool) as (file, _):
-            with gate("preadv") as held:
-                await cancelled_at_the_gate(held, file.receive_view)
-                with pytest.raises(BudgetExceeded):
-                    pool.reserve(262_144)
-                await held.let_go()
-            with trio.fail_after(5):
-                buf = await pool.reserve_wait(262_144)
-    assert buf.remaining_capacity >= 262_144
-
-
-async def test_a_read_waits_for_memory_that_has_a_cap(way):
-    """Where the budget is used up a read stands in line, and goes on when there is some."""
-    pool = CappedPool(65_536)
-    async with a_file(noise(65_536), pool) as (file, _):
-        held = [await file.receive_view()]
-        with trio.move_on_after(0.05) as scope:
-            await file.read_at(0, 65_536)
-        assert scope.cancelled_caught
-        async with trio.open_nursery() as nursery:
-
-            @nursery.start_soon
-            async def read() -> None:
-                assert await file.read_at(0, 30_000) == noise(65_536)[:30_000]
-
-            await trio.testing.wait_all_tasks_blocked()
-            held.clear()
-
-
-@pytest.mark.parametrize("name", ["write_view", "write_at"])
-async def test_a_cancelled_write_is_waited_for(name):
-    """Once a thread writes, the bytes are written, cancelled or not: nothing changes later."""
-    async with a_file(b"......") as (file, raw):
-        call = {
-            "write_view": partial(file.write_view, BytesView(b"abc")),
-            "write_at": partial(file.write_at, 0, BytesView(b"abc")),
-        }[name]
-        with gate("pwritev") as held:
-            ended = trio.Event()
-            with trio.CancelScope() as scope:
-                async with trio.open_nursery() as nursery:
-
-                    @nursery.start_soon
-                    async def write() -> None:
-                        await call()
-                        ended.set()
-
-                    await held.wait_entered()
-                    scope.cancel()
-                    with trio.CancelScope(shield=True):
-                        await trio.testing.wait_all_tasks_blocked()
-                        assert not ended.is_set()
-                        held.opened.set()
-            assert ended.is_set()
-        assert os.pread(raw.fileno(), 10, 0) == b"abc..."
-        assert file.write_offset == (3 if name == "write_view" else 0)
-
-
-async def test_a_cancelled_long_write_says_how_far_it_came(monkeypatch):
-    """The offset is behind the last byte that was written, so writing can go on from there."""
-    monkeypatch.setattr(_file, "WRITE_NBYTES", 1_000)
-    data = noise(5_500)
-    async with a_file() as (file, raw):
-        with trio.CancelScope() as scope:
-            file._progress = lambda _: scope.cancel() if file.write_offset >= 2_000 else None
-            await file.write_view(BytesView(data))
-        assert scope.cancelled_caught
-        done = file.write_offset
-        assert 0 < done < len(data)
-        assert await file.size() == done
-        file._progress = None
-        await file.write_view(BytesView(data[done:]))
-        assert os.pread(raw.fileno(), 10_000, 0) == data
-
-
-async def test_nothing_happens_to_who_is_cancelled_before(way):
-    """Every method is a checkpoint, and the first thing it does is to be cancelled."""
-    async with a_file(b"abc") as (file, raw):
-        for call in (
-            lambda: file.receive_view(),
-            lambda: file.read_at(0, 3),
-            lambda: file.read_at(0, 0),
-            lambda: file.write_view(BytesView(b"x")),
-            lambda: file.write_view(BytesView()),
-            lambda: file.write_at(0, BytesView(b"x")),
-            lambda: file.write_at(0, BytesView()),
-            file.size,
-            file.sync,
-        ):
-            with trio.CancelScope() as scope:
-                scope.cancel()
-                await call()
-            assert scope.cancelled_caught
-            with trio.testing.assert_checkpoints():
-                await call()
-        assert file.read_offset == 3
-        assert os.pread(raw.fileno(), 10, 0) == b"xbc"
-
-
-# Closing
-
-
-async def test_a_closed_file_says_so(way):
-    """By trio's word, for everything; and closing twice is harmless."""
-    async with a_file(b"abc") as (file, _):
-        await file.aclose()
-        await file.aclose()
-        for call in (
-            lambda: file.receive_view(),
-            lambda: file.read_at(0, 3),
-            lambda: file.read_at(0, 0),
-            lambda: file.write_view(BytesView(b"x")),
-            lambda: file.write_at(0, BytesView(b"x")),
-            lambda: file.write_at(0, BytesView()),
-            file.size,
-            file.sync,
-        ):
-            with pytest.raises(trio.ClosedResourceError), trio.testing.assert_checkpoints():
-                await call()
-        for move in (file.read_from, file.write_from):
-            with pytest.raises(trio.ClosedResourceError):
-                move(0)
-        assert "closed" in repr(file)
-
-
-@pytest.mark.parametrize("is_abandoned", [False, True], ids=["waited for", "abandoned"])
-async def test_a_descriptor_is_not_given_away_under_a_thread(is_abandoned):
-    """Closed while a thread is about to read: its number stays taken until the thread is through.
-
-    Otherwise the next file that is opened gets the number, and the thread reads that.
-    """
-    with ability("threads"), gate("preadv") as held:
-        async with a_file(b"ours") as (file, _):
-            fd = file._handle.raw.fileno()
-            if is_abandoned:
-                await cancelled_at_the_gate(held, file.receive_view)
-                await file.aclose()
-                assert os.fstat(fd).st_size == 4
-            else:
-                async with trio.open_nursery() as nursery:
-
-                    @nursery.start_soon
-                    async def read() -> None:
-                        with pytest.raises(trio.ClosedResourceError):
-                            await file.receive_view()
-
-                    await held.wait_entered()
-                    await file.aclose()
-                    assert os.fstat(fd).st_size == 4
-                    held.opened.set()
-            await held.let_go()
-            while not file._handle.raw.closed:  # noqa: ASYNC110  # a thread has no event for it
-                await trio.sleep(0.001)
-
-
-async def test_a_cancelled_close_closes():
-    """As trio's own files: the descriptor is gone, whatever else happens."""
-    async with a_file() as (file, _):
-        with trio.CancelScope() as scope:
-            scope.cancel()
-            await file.aclose()
-        assert scope.cancelled_caught
-        assert file._handle.raw.closed
-
-
-async def test_a_file_that_nobody_closed_is_warned_of_as_python_does(tmp_path):
-    """The descriptor is closed by its owner, with Python's own warning, and nothing hangs."""
-    (tmp_path / "f").write_bytes(b"abc")
-    file = await open_binary_file(tmp_path / "f")
-    fd = file._handle.raw.fileno()
-    await file.size()  # trio remembers what a thread has returned last, and a task's last value
-    await trio.lowlevel.checkpoint()
-    files = [file]
-    del file
-    with pytest.warns(ResourceWarning, match="unclosed file"):
-        files.clear()
-    gc.collect()
-    with pytest.raises(OSError, match="Bad file descriptor"):
-        os.fstat(fd)
-
-
 # What cannot be
 
 
@@ -780,24 +427,6 @@ async def test_an_error_of_the_disk_is_told_with_the_path(way, monkeypatch):
         assert await file.receive_view() == b"abc"
 
 
-@pytest.mark.parametrize("given_memory", ["nothing", "read-only", "an error"])
-async def test_bad_memory_is_told_from_a_bad_file(given_memory):
-    """What a provider does wrong is said of the provider."""
-
-    class Bad(PlainMemory):
-        def _lease(self, nbytes):
-            if given_memory == "nothing":
-                return memoryview(bytearray()), None
-            if given_memory == "read-only":
-                return memoryview(bytes(nbytes)), None
-            raise OSError(errno.ENOMEM, "none")
-
-    async with a_file(b"abc", Bad()) as (file, _):
-        with pytest.raises(BadMemory):
-            await file.receive_view()
-        assert file.read_offset == 0
-
-
 async def test_wrong_arguments():
     """Builtin errors, before anything happens."""
     async with a_file(b"abc") as (file, _):
@@ -838,34 +467,3 @@ async def test_offsets_that_no_file_has(way):
         with pytest.raises(OSError, match=r"argument|too large"):
             await file.write_at(2**63 - 1, BytesView(b"x"))
         assert await file.size() == 3
-
-
-def test_nothing_hangs_when_a_program_ends_with_a_thread_held_up():
-    """A read that never comes back does not keep the interpreter from ending."""
-    program = """
-import os, tempfile, threading, trio
-from trio_bytesbuf.io import File, _file_handle
-_file_handle.CAN_READ_NOW = False
-entered = threading.Event()
-def never(*_):
-    entered.set()
-    threading.Event().wait()
-os.preadv = never
-async def main():
-    async with File(tempfile.TemporaryFile(buffering=0)) as file:
-        with trio.move_on_after(0.2):
-            await file.receive_view()
-        assert entered.is_set()
-trio.run(main)
-print("ended")
-"""
-    environment = {name: value for name, value in os.environ.items() if "COV" not in name}
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        check=True,
-        timeout=30,
-        capture_output=True,
-        text=True,
-        env=environment,
-    )
-    assert done.stdout == "ended\n"

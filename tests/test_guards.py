@@ -21,8 +21,11 @@ from trio_bytesbuf.io import (
     Read,
     Write,
     copy,
+    open_binary_file,
     relay,
+    to_trio,
 )
+from trio_bytesbuf.io._trio_sides import SendsEof
 from trio_bytesbuf.mem import PlainMemory
 from trio_bytesbuf.testing import (
     CLOGGED_SINK_CHECKS,
@@ -438,8 +441,78 @@ async def test_a_guard_keeps_the_abilities_of_what_it_guards():
         with pytest.raises(trio.ClosedResourceError):
             await guard.send_eof()
     assert not hasattr(GuardedWrite(Null(), slow), "send_eof")
-    assert not hasattr(GuardedWrite(Null(), slow), "no_such_thing")
     assert not hasattr(GuardedRead(Null(), slow), "write_view")
+
+
+async def test_what_guards_a_half_closeable_stream_is_one():
+    """By `to_trio` and a second guard as well; a class of one's own stays what it is."""
+    a, b = await socketpair()
+    slow = MinRate(1, 5)
+
+    class Own(GuardedStream):
+        pass
+
+    async with closing(a, b):
+        for guard in (far(a), far(far(a)), GuardedWrite(a, slow), GuardedWrite(far(a), slow)):
+            assert isinstance(guard, SendsEof)
+            assert isinstance(guard, GuardedWrite)
+        assert isinstance(far(a), GuardedStream)
+        assert isinstance(far(a), GuardedRead)
+        assert isinstance(to_trio(far(a)), trio.abc.HalfCloseableStream)
+        assert not isinstance(to_trio(far(Null())), trio.abc.HalfCloseableStream)
+        assert type(Own(a, receiving=slow, sending=slow)) is Own
+        await far(far(a)).send_eof()
+        assert not await b.receive_view()
+
+
+def test_the_end_is_sent_in_time_and_by_one_task():
+    """A `send_eof` that waits for the peer is a wait for the peer."""
+
+    class Slow(Null):
+        async def send_eof(self):
+            await trio.sleep(4)
+
+    async def main():
+        await far(Slow()).send_eof()
+        assert trio.current_time() - began == pytest.approx(4)
+        guard = GuardedWrite(Slow(), MinRate(1, 3))
+        async with trio.open_nursery() as nursery:
+
+            async def end():
+                with pytest.raises(PeerTooSlow) as caught:
+                    await guard.send_eof()
+                assert fields(caught.value) == (0, 3, 1)
+
+            nursery.start_soon(end)
+            await trio.sleep(1)
+            for call in (guard.send_eof, lambda: guard.write_view(BytesView(b"x"))):
+                with pytest.raises(trio.BusyResourceError):
+                    await call()
+
+    began = 0.0
+
+    async def timed():
+        nonlocal began
+        began = trio.current_time()
+        await main()
+
+    clocked(timed)
+
+
+async def test_a_guarded_file_is_written_and_read(tmp_path):
+    """It says how far it is; what comes out is what went in."""
+    data = noise(500_000)
+    async with await open_binary_file(tmp_path / "f", "w+") as file:
+        guard = far(file)
+        assert not hasattr(guard, "send_eof")
+        told = []
+        guard._progress = told.append
+        await guard.write_view(BytesView(data))
+        assert sum(told) == len(data)
+        assert file._progress is None
+        file.read_from(0)
+        assert await guard.read_exactly(len(data)) == data
+        assert not await guard.receive_view()
 
 
 async def test_rates_and_what_is_guarded_are_checked():

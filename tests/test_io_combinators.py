@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pairs import closing, socketpair
 
-from trio_bytesbuf import BytesView, GlobalPool, UnexpectedEof
+from trio_bytesbuf import BytesBuf, BytesView, GlobalPool, UnexpectedEof
 from trio_bytesbuf.io import ChainedRead, LimitedRead, Read
 from trio_bytesbuf.testing import (
     SOURCE_CHECKS,
@@ -135,6 +135,93 @@ async def test_a_source_is_not_given_back_while_it_is_read():
             limited.into_inner()
         nursery.cancel_scope.cancel()
     limited.into_inner()
+
+
+@pytest.mark.parametrize("has_kept", [True, False])
+async def test_a_source_that_is_read_by_itself_gets_nothing_back(has_kept):
+    """What was kept would come after the bytes that this task waits for; later it can be."""
+    ours, theirs = await socketpair()
+    limited = LimitedRead(ours, 3)
+    async with closing(ours, theirs):
+        if has_kept:
+            await theirs.send_all(b"ab")
+            with trio.move_on_after(0.01):
+                await limited.read_exactly(3)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ours.read_exactly, 4)
+            await trio.testing.wait_all_tasks_blocked()
+            with pytest.raises(trio.BusyResourceError, match="SocketStream"):
+                limited.into_inner()
+            assert limited.remaining == 3  # nothing has changed
+            nursery.cancel_scope.cancel()
+        await theirs.send_all(b"cd")
+        assert limited.into_inner() is ours
+        assert await ours.receive_view() == (b"ab" if has_kept else b"cd")
+
+
+@pytest.mark.parametrize("through", [lambda source: source, lambda source: LimitedRead(source, 99)])
+async def test_closing_gives_the_memory_of_what_was_kept_back(through):
+    """A block that an abandoned read had half filled is the pool's again."""
+    pool = GlobalPool()
+    source = through(FakeRead(b"abc"))
+    with pytest.raises(UnexpectedEof):
+        await source.read_contiguous(60_000, pool)
+    assert pool.statistics().lent_nbytes > 0
+    await source.aclose()
+    assert pool.statistics().lent_nbytes == 0
+    with pytest.raises(trio.ClosedResourceError):
+        await source.receive_view()
+
+
+READS = {
+    "gathering": (b"abc", lambda source, pool: source.read_contiguous(60_000, pool)),
+    "waiting": (b"", lambda source, _: source.receive_view()),
+}
+
+
+@pytest.mark.parametrize(("kept", "read"), READS.values(), ids=READS)
+async def test_closing_under_a_read_gives_its_memory_back(kept, read):
+    """When the read has ended, which it does at once."""
+    pool = GlobalPool()
+    ours, theirs = await socketpair(pool)
+    async with closing(ours, theirs):
+        await theirs.send_all(b"first")
+        assert await ours.read_exactly(5) == b"first"
+        await theirs.send_all(kept)
+        async with trio.open_nursery() as nursery:
+
+            async def wait() -> None:
+                with pytest.raises(trio.ClosedResourceError):
+                    await read(ours, pool)
+
+            nursery.start_soon(wait)
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            await ours.aclose()
+        assert ours._kept is None
+        assert pool.statistics().lent_nbytes == 0
+
+
+async def test_closing_between_keeping_and_reading_gives_the_memory_back():
+    """The read of what is kept is in its checkpoint when another task closes the source."""
+    pool = GlobalPool()
+    for read in (
+        lambda source: source.receive_view(),
+        lambda source: source.read_more_into(BytesBuf()),
+        lambda source: source.read_exactly(3),
+    ):
+        source = FakeRead(b"abc")
+        with pytest.raises(UnexpectedEof):
+            await source.read_contiguous(60_000, pool)
+        async with trio.open_nursery() as nursery:
+
+            async def wait(call=read, source=source) -> None:
+                with contextlib.suppress(trio.ClosedResourceError):
+                    await call(source)
+
+            nursery.start_soon(wait)
+            nursery.start_soon(source.aclose)
+        assert source._kept is None
+        assert pool.statistics().lent_nbytes == 0
 
 
 class Counting(FakeRead):

@@ -140,6 +140,11 @@ class KeptIsForEver(FakeRead):
             return self._kept.consume(nbytes)
         return await super().read_exactly(nbytes)
 
+    async def aclose(self):
+        kept = self._kept
+        await super().aclose()
+        self._kept = kept
+
 
 class ClosesTwiceInVain(FakeRead):
     async def aclose(self):
@@ -420,14 +425,14 @@ class ReturnsACount(FakeWrite):
 
 
 class SendsTheFirst(FakeWrite):
-    async def write_views(self, views):
+    async def write_parts(self, views):
         await self.write_view(next(iter(views), BytesView()))
 
 
 class IteratesTwice(FakeWrite):
-    async def write_views(self, views):
+    async def write_parts(self, views):
         if sum(map(len, views)) >= 0:
-            await super().write_views(views)
+            await super().write_parts(views)
 
 
 class SendsHalfPrepared(FakeWrite):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import signal
@@ -55,7 +56,7 @@ async def test_what_goes_through_a_program_comes_out(memory, nbytes):
         async def feed():
             async with process.stdin as sink:
                 whole = BytesView(data)
-                await sink.write_views(whole[at : at + 7001] for at in range(0, nbytes, 7001))
+                await sink.write_parts(whole[at : at + 7001] for at in range(0, nbytes, 7001))
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(feed)
@@ -164,6 +165,35 @@ async def test_a_cancelled_wait_leaves_it_running():
         assert process.returncode is None
         await process.stdin.send_all(b"still here")
         assert await process.stdout.receive_some() == b"still here"
+
+
+@pytest.mark.parametrize("stream", ["stdin", "stdout"])
+async def test_a_stream_that_cannot_be_closed_leaves_nothing_else_behind(stream, monkeypatch):
+    """The error is raised; the other stream is closed, the process killed and reaped."""
+    process = await open_process(["sleep", "100"], **PIPES)
+    faulty = getattr(process, stream)
+    close = faulty._close_descriptor
+
+    async def fail():  # as close(2) may of a file over a network; pipes have no such error
+        await close()
+        raise OSError(errno.EIO, "injected")
+
+    monkeypatch.setattr(faulty, "_close_descriptor", fail)
+    with trio.fail_after(5), pytest.raises(OSError, match="injected"):
+        await process.aclose()
+    assert process.stdin.fileno() == process.stdout.fileno() == -1
+    assert process.returncode == -signal.SIGKILL
+    assert not is_there(process.pid)
+    await process.aclose()
+
+
+async def test_a_descriptor_that_somebody_else_has_closed_is_no_error():
+    """EBADF: it is as it should be, and the process is told of the end."""
+    async with await open_process(["cat"], **PIPES) as process:
+        os.close(process.stdin.fileno())
+        with trio.fail_after(5):
+            await process.aclose()
+    assert process.returncode == 0
 
 
 async def test_it_can_be_closed_without_a_block():

@@ -9,7 +9,7 @@ import io
 import os
 import tempfile
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from unittest import mock
 
@@ -19,10 +19,26 @@ import trio.testing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pairs import clog, closing, noise, reset, socketpair, tcp_pair
+from test_tls import contexts as tls_contexts
 
 from trio_bytesbuf import BytesView, SocketStream
 from trio_bytesbuf._errors import UnexpectedEof
-from trio_bytesbuf.io import File, Write, _send_file, open_binary_file, send_file
+from trio_bytesbuf.io import (
+    File,
+    GuardedStream,
+    GuardedWrite,
+    MinRate,
+    PeerTooSlow,
+    TlsStream,
+    Write,
+    _send_file,
+    from_trio,
+    open_binary_file,
+    send_file,
+)
+from trio_bytesbuf.testing import FakeWrite
+
+contexts = tls_contexts
 
 NBYTES = 3_000_001
 """Larger than what one socket takes at once."""
@@ -162,19 +178,6 @@ async def test_slow_peers_are_waited_for_in_the_event_loop(monkeypatch):
     assert 0 in patience
 
 
-async def test_progress_is_told_while_it_goes_on():
-    """Guards are told of every turn, and of every byte once."""
-    told = []
-    ours, theirs = await socketpair()
-    async with closing(ours, theirs), a_file() as file, trio.open_nursery() as nursery:
-        nursery.start_soon(partial(received, theirs, delay=0.01))
-        ours._progress = told.append
-        await send_file(ours, file)
-        await ours.send_eof()
-    assert sum(told) == NBYTES
-    assert len(told) > 1
-
-
 # One task, one sink, one end
 
 
@@ -190,6 +193,143 @@ async def test_the_sink_is_busy_meanwhile(way):
         with pytest.raises(trio.BusyResourceError):
             await send_file(ours, file)
         nursery.cancel_scope.cancel()
+
+
+Sink = tuple[Write, Callable[[], Awaitable[bytes]]]
+
+
+@contextlib.asynccontextmanager
+async def fake() -> AsyncIterator[Sink]:
+    """A sink that is a stand-in, and takes what it is given in parts."""
+    async with FakeWrite(max_write_nbytes=10_000) as sink:
+
+        async def arrived() -> bytes:
+            await trio.lowlevel.checkpoint()
+            return sink.contents.to_bytes()
+
+        yield sink, arrived
+
+
+@contextlib.asynccontextmanager
+async def over_sockets(wrap: Callable[[SocketStream, bool], Write]) -> AsyncIterator[Sink]:
+    """A sink that stands on a socket, whose peer reads while the sink is written to."""
+    a, b = await socketpair()
+    ours, theirs = wrap(a, True), wrap(b, False)
+    got = bytearray()
+    is_over = trio.Event()
+
+    async def arrived() -> bytes:
+        await ours.aclose()
+        with trio.fail_after(5):
+            await is_over.wait()
+        return bytes(got)
+
+    async with closing(ours, theirs), trio.open_nursery() as nursery:
+
+        @nursery.start_soon
+        async def receive() -> None:
+            async for view in theirs.views():
+                got.extend(view.to_bytes())
+            is_over.set()
+
+        yield ours, arrived
+
+
+class Opaque(trio.abc.Stream):
+    """A trio stream of somebody else's, which has no quicker way for views."""
+
+    def __init__(self, inner: SocketStream) -> None:
+        self._inner = inner
+
+    async def send_all(self, data: bytes) -> None:
+        await self._inner.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._inner.wait_send_all_might_not_block()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        return await self._inner.receive_some(max_bytes)
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+
+def guarded(stream: SocketStream, _: bool) -> GuardedStream:
+    """A stream that is given all the time it needs."""
+    rate = MinRate(1, seconds=5)
+    return GuardedStream(stream, receiving=rate, sending=rate)
+
+
+OTHERS = {
+    "a fake": fake,
+    "an adapter": partial(over_sockets, lambda stream, _: from_trio(Opaque(stream))),
+    "stapled": partial(over_sockets, lambda s, _: from_trio(trio.StapledStream(s, s))),
+    "a guard": partial(over_sockets, guarded),
+}
+
+
+@pytest.fixture(params=[*OTHERS, "TLS"])
+def other_sink(request):
+    """Each kind of sink that the system cannot send a file to."""
+    if request.param == "TLS":
+        made = request.getfixturevalue("contexts")
+
+        def secured(stream: SocketStream, is_ours: bool) -> TlsStream:
+            if is_ours:
+                inner = trio.SSLStream(stream, made.client, server_hostname="localhost")
+            else:
+                inner = trio.SSLStream(stream, made.server, server_side=True)
+            return TlsStream(inner)
+
+        return partial(over_sockets, secured)
+    return OTHERS[request.param]
+
+
+async def test_other_sinks_are_held_from_the_first_byte_to_the_last(other_sink):
+    """Another task that writes is told so, again and again; no byte of its gets into the file."""
+    async with a_file() as file, other_sink() as (sink, arrived):
+        refused = 0
+        async with trio.open_nursery() as nursery:
+
+            @nursery.start_soon
+            async def interfere() -> None:
+                nonlocal refused
+                while sink._is_sending or not refused:
+                    if sink._is_sending:
+                        for call in (
+                            lambda: sink.write_view(BytesView(b"x")),
+                            lambda: send_file(sink, file, 0, 1),
+                            sink.wait_write_might_not_block,
+                        ):
+                            with pytest.raises(trio.BusyResourceError):
+                                await call()
+                        refused += 1
+                    await trio.lowlevel.checkpoint()
+
+            assert await send_file(sink, file) == NBYTES
+        assert refused > NBYTES // _send_file.READ_NOW_NBYTES
+        await sink.write_view(BytesView(b"!"))
+        assert await arrived() == DATA + b"!"
+
+
+async def test_a_guard_is_sent_to_by_reading(monkeypatch):
+    """The system sends past a guard, whose clock would not see it; so it is not asked."""
+
+    def never(*_):
+        raise AssertionError("sendfile was called")
+
+    monkeypatch.setattr(os, "sendfile", never)
+    ours, theirs = await socketpair()
+    rate = MinRate(1000, seconds=0.05)
+    async with closing(ours, theirs), a_file() as file:
+        guard = GuardedWrite(ours, rate)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(received, theirs)
+            assert await send_file(guard, file) == NBYTES
+            nursery.cancel_scope.cancel()
+        await clog(ours)
+        with pytest.raises(PeerTooSlow):
+            await send_file(guard, file)
 
 
 @pytest.mark.parametrize("nbytes", [None, 0, 5, 1_000_000])

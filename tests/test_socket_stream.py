@@ -523,7 +523,7 @@ async def test_statistics_through_trio_count_the_same():
             assert (b.statistics().received_nbytes, b.statistics().receive_calls) == (8, 2)
 
 
-async def test_nothing_is_filled_for_a_stream_that_cannot_send(in_place) -> None:  # noqa: ARG001
+async def test_nothing_is_filled_for_a_stream_that_cannot_send(in_place) -> None:
     """What `fill` takes from somewhere would be lost."""
     a, b = await socketpair()
     async with closing(a, b):

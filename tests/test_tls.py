@@ -17,13 +17,19 @@ from pairs import Steps, big_buffers, closing, noise, small_buffers, socketpair
 
 from trio_bytesbuf import BytesView
 from trio_bytesbuf.io import (
+    GuardedStream,
+    GuardedWrite,
+    MinRate,
+    PeerTooSlow,
     TlsStream,
     _tls,
     from_trio,
     open_ssl_over_tcp_listeners,
     open_ssl_over_tcp_stream,
+    relay,
     serve_ssl_over_tcp,
 )
+from trio_bytesbuf.io._trio_sides import ReceivesSome, SendsAll
 from trio_bytesbuf.mem import PlainMemory
 from trio_bytesbuf.testing import cancel_at_each_checkpoint
 
@@ -172,15 +178,157 @@ async def test_what_is_received_is_not_copied_and_never_more_than_asked_for(pair
     assert len(await b.receive_some(10**12)) == 20_000 - 16_384
 
 
-async def test_progress_is_told_chunk_by_chunk(pair):
-    """So that whoever guards a long send sees that it goes on."""
-    a, b = pair
-    told: list[int] = []
-    a._progress = told.append
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(b.read_exactly, 600_000)
-        await a.write_view(BytesView(bytes(600_000)))
-    assert told == [262_144, 262_144, 600_000 - 2 * 262_144]
+async def test_progress_is_told_as_the_transport_makes_it(contexts):
+    """Each system call, and not each chunk; who was told before is told again."""
+    a, b = await tls_pair(contexts)
+    async with closing(a, b):
+        await shake_hands(a, b)
+        told: list[int] = []
+        told_before: list[int] = []
+        a.transport_stream._progress = told_before.append
+        a._progress = told.append
+        small_buffers(a.transport_stream)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(b.read_exactly, 300_000)
+            await a.write_view(BytesView(bytes(300_000)))
+        assert sum(told) > 300_000  # with what encryption adds
+        assert max(told) < 100_000
+        assert told_before == []
+        a._progress = None
+        await a.write_view(BytesView(b"x"))
+        assert told_before
+
+
+class Paced(ReceivesSome, SendsAll, trio.abc.Stream):
+    """A transport in memory that takes so many bytes in a second, and says how far it is."""
+
+    def __init__(self, stream: trio.abc.Stream, nbytes_per_second: float) -> None:
+        self.stream = stream
+        self.nbytes_per_second = nbytes_per_second
+
+    async def _receive_view(self, max_bytes):
+        return BytesView(await self._receive_some(max_bytes))
+
+    async def _receive_some(self, max_bytes):
+        return bytes(await self.stream.receive_some(max_bytes))
+
+    async def _write_view(self, view):
+        await self._send_all(view.contiguous())
+
+    async def _send_all(self, data):
+        for at in range(0, data.nbytes, 5_000):
+            part = data[at : at + 5_000]
+            await trio.sleep(part.nbytes / self.nbytes_per_second)
+            await self.stream.send_all(part)
+            if self._progress is not None:
+                self._progress(part.nbytes)
+
+    async def _wait_write_might_not_block(self):
+        await trio.lowlevel.checkpoint()
+
+    async def _aclose(self):
+        await self.stream.aclose()
+
+
+class Plain(trio.abc.Stream):
+    """The same stream of somebody else's: it says nothing."""
+
+    def __init__(self, inner: Paced) -> None:
+        self.inner = inner
+        self.receive_some = inner.receive_some
+        self.send_all = inner.send_all
+        self.wait_send_all_might_not_block = inner.wait_send_all_might_not_block
+        self.aclose = inner.aclose
+
+    async def receive_some(self, max_bytes=None): ...
+    async def send_all(self, data): ...
+    async def wait_send_all_might_not_block(self): ...
+    async def aclose(self): ...
+
+
+@pytest.mark.parametrize(
+    ("transport", "wanted"),
+    [
+        (lambda paced: paced, MinRate(10_000, seconds=1)),
+        (Plain, MinRate(60_000, seconds=6)),
+        (lambda paced: from_trio(Plain(paced)), MinRate(60_000, seconds=6)),
+    ],
+    ids=["tells", "foreign", "adapted"],
+)
+def test_guarded_tls_cuts_off_who_is_too_slow_and_nobody_else(contexts, transport, wanted):
+    """10 kB/s are wanted: 12 are enough for a chunk of 22 seconds, 8 are not."""
+
+    async def main() -> None:
+        raw, theirs = trio.testing.memory_stream_pair()
+        paced = Paced(raw, 1e9)
+        a = TlsStream(
+            trio.SSLStream(transport(paced), contexts.client, server_hostname="localhost")
+        )
+        b = TlsStream(trio.SSLStream(theirs, contexts.server, server_side=True))
+        await shake_hands(a, b)
+        data = noise(300_000)
+        guard = GuardedStream(a, receiving=wanted, sending=wanted)
+        paced.nbytes_per_second = 12_000
+        began = trio.current_time()
+        await guard.write_view(BytesView(data))
+        assert trio.current_time() - began == pytest.approx(300_000 / 12_000, rel=0.01)
+        assert await b.read_exactly(len(data)) == data
+        guard = GuardedStream(a, receiving=wanted, sending=wanted)  # with a stretch not begun
+        paced.nbytes_per_second = 8_000
+        began = trio.current_time()
+        with pytest.raises(PeerTooSlow):
+            await guard.write_view(BytesView(data))
+        assert trio.current_time() - began == pytest.approx(wanted.seconds, abs=0.1)
+        assert paced._progress is None
+
+    trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+
+
+async def test_guarded_tls_over_a_peer_that_reads_little_by_little(contexts):
+    """Over real sockets: a chunk takes longer than a stretch may, and each stretch has progress."""
+    a, b = await tls_pair(contexts)
+    async with closing(a, b):
+        await shake_hands(a, b)
+        small_buffers(a.transport_stream)
+        small_buffers(b.transport_stream)
+        guard = GuardedWrite(a, MinRate(1, seconds=0.4))
+
+        async def read_slowly() -> None:
+            for _ in range(16):
+                await trio.sleep(0.04)
+                await b.read_exactly(7_500)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(read_slowly)
+            with trio.fail_after(10):
+                await guard.write_view(BytesView(bytes(120_000)))
+        with pytest.raises(PeerTooSlow), trio.fail_after(5):
+            await guard.write_view(BytesView(bytes(1_000_000)))
+
+
+async def test_a_relay_over_a_guard_over_tls(contexts, pair):
+    """Bytes go both ways; the end of the one that TLS has no word for ends it."""
+    client, near = pair
+    far, server = await socketpair()
+    slow = MinRate(1, seconds=60)
+    data = noise(300_000)
+    async with closing(far, server), trio.open_nursery() as nursery:
+        guards = [GuardedStream(each, receiving=slow, sending=slow) for each in (near, far)]
+        assert [hasattr(guard, "send_eof") for guard in guards] == [False, True]
+        done = trio.Event()
+
+        async def run() -> None:
+            with trio.fail_after(10):
+                await relay(*guards)
+            done.set()
+
+        nursery.start_soon(run)
+        nursery.start_soon(client.write_view, BytesView(data))
+        assert await server.read_exactly(len(data)) == data
+        await server.write_view(BytesView(b"answer"))
+        await server.send_eof()
+        assert await client.read_exactly(6) == b"answer"
+        await done.wait()
 
 
 async def test_receiving_what_has_arrived_is_few_checkpoints(pair):
@@ -515,6 +663,53 @@ async def test_unwrap_loses_nothing_that_was_not_read(pair):
     with pytest.raises(RuntimeError, match="read what was received"):
         await b.unwrap()
     assert await b.read_exactly(4) == b"cdef"
+
+
+async def test_a_transport_that_is_read_by_itself_is_not_given_back(pair):
+    """What was read too much of would come too late; the encryption goes on."""
+    a, _ = pair
+    raw = a.transport_stream
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(raw.read_exactly, 10)
+        await trio.testing.wait_all_tasks_blocked()
+        with pytest.raises(trio.BusyResourceError, match="SocketStream"):
+            await a.unwrap()
+        nursery.cancel_scope.cancel()
+    await a.write_view(BytesView(b"still encrypted"))
+    assert await pair[1].read_exactly(15) == b"still encrypted"
+
+
+async def test_trailing_bytes_go_to_the_caller_if_a_task_reads_the_transport(pair, monkeypatch):
+    """One that began while `unwrap` was under way has waited for what comes after them."""
+    a, b = pair
+    raw = a.transport_stream
+
+    async with trio.open_nursery() as nursery:
+
+        async def unwrap(self):
+            nursery.start_soon(raw.read_exactly, 4)
+            await trio.testing.wait_all_tasks_blocked()
+            return raw, bytearray(b"more")
+
+        monkeypatch.setattr(trio.SSLStream, "unwrap", unwrap)
+        assert await a.unwrap() == (raw, b"more")
+        await b.transport_stream.send_all(b"next")
+    await raw.aclose()
+
+
+async def test_unwrapping_waits_for_a_handshake_that_is_going_on(contexts):
+    """Who shakes hands reads the transport, and that is no reason to refuse."""
+    a, b = await tls_pair(contexts)
+    async with closing(a, b, a.transport_stream, b.transport_stream):
+        with trio.fail_after(5):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(a.do_handshake)
+                await trio.testing.wait_all_tasks_blocked()
+                nursery.start_soon(a.unwrap)
+                await trio.testing.wait_all_tasks_blocked()
+                await b.unwrap()
+        assert a._is_closed
+        assert b._is_closed
 
 
 async def test_an_error_that_is_kept_holds_no_memory_of_the_callers(pair):

@@ -159,7 +159,9 @@ class LimitExceeded(BytesBufError, ValueError):
     """How many had arrived, at least."""
 
     def __str__(self) -> str:
-        return f"at most {self.limit} bytes were allowed; {self.arrived} arrived, and that was not all"
+        return (
+            f"at most {self.limit} bytes were allowed; {self.arrived} arrived, and that was not all"
+        )
 
 
 @attrs.define(eq=False, slots=False)

@@ -12,11 +12,18 @@ Law 1. While a `BlockingReader` is open, the source is its own: another reader o
        be put back whenever it is closed, by whatever thread, and is in order.
 Law 2. A call that ends with an error has read nothing: what it had received is at hand.
 Law 3. What waits for trio waits in the task that started the thread, by `trio.from_thread.run`;
-       so whatever cancels that task ends the wait. In the thread, `_at_hand` is touched
-       between such waits only, and in trio, during them.
-Law 4. After a send that failed nothing more is sent, because nobody knows how much of it was.
-Law 5. A finalizer never waits: it gives the source back, from another thread than trio's
+       so whatever cancels that task ends the wait.
+Law 4. `_at_hand` belongs to who holds `_claim`: one read, with its wait in trio, or the giving
+       back, which keeps it. The claim is tried, and never waited for. A giving back that does not
+       get it ends the read's wait, and is tried again by the read when that is over; so a file
+       may be closed while a thread that was abandoned is in it.
+Law 5. What is to be sent is taken from the buffer in trio, right before the send. So who is refused
+       (in the wrong thread, or because another task sends) has lost nothing. After a send that
+       failed nothing more is sent, because nobody knows how much of it was.
+Law 6. A finalizer never waits: it gives the source back, from another thread than trio's
        by a callback, and it sends nothing.
+Law 7. A thread that waits for tasks is not counted against a limit which those tasks need threads
+       of: it would keep what it waits for from coming about.
 """
 
 from __future__ import annotations
@@ -25,6 +32,7 @@ import contextlib
 import io
 import operator
 import sys
+import threading
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -44,6 +52,7 @@ if TYPE_CHECKING:
 
     from ..seq._flat import Buffer
 
+A = TypeVar("A")
 T = TypeVar("T")
 E = TypeVar("E", bound=Endpoint)
 
@@ -70,17 +79,23 @@ class BlockingReader(io.BufferedIOBase):
 
     Made in a task, read in a thread that ``trio.to_thread.run_sync`` started, closed anywhere.
     While it is open the source is its own. Closing it leaves the source open, and puts back what
-    was received and not read.
+    was received and not read. A thread that is in it meanwhile, because it was abandoned, gets
+    ValueError.
 
     `read`, `readinto` and `readline` wait until they have what was asked for; `read1`, `peek` and
     `readinto1` until there are bytes. It cannot seek.
+
+    The thread is held while the source is silent. `trio.to_thread.run_sync` starts 40 at a time if
+    it is not told; when all of them wait here, no file is read or written. So where there may be
+    many, give them a limit of their own:
+    ``run_sync(parse, file, limiter=trio.CapacityLimiter(...))``.
 
     Args:
       source: what to read.
 
     Raises:
       TypeError: `source` is no `Read`.
-      trio.BusyResourceError: a task is reading it.
+      trio.BusyResourceError: a task is reading it. Reading raises it while another thread reads.
       trio.ClosedResourceError: it was closed.
       RuntimeError: this was not called in a task. Reading raises it in trio's own thread, and in
         threads that trio did not start.
@@ -110,7 +125,7 @@ class BlockingReader(io.BufferedIOBase):
     """
 
     _owns_source = False
-    _waiting: trio.CancelScope | None = None
+    _waiting: trio.CancelScope | None = None  # the wait of the read that is under way
 
     def __init__(self, source: Read) -> None:
         if not isinstance(source, Read):
@@ -121,6 +136,7 @@ class BlockingReader(io.BufferedIOBase):
         source._refuse_if_closed()
         source._is_receiving = self._owns_source = True  # Law 1
         self._source = source
+        self._claim = threading.Lock()
         self._at_hand = BytesReader(BytesView())
 
     def __repr__(self) -> str:
@@ -134,42 +150,40 @@ class BlockingReader(io.BufferedIOBase):
     def read(self, size: SupportsIndex | None = -1, /) -> bytes:
         """Return `size` bytes, fewer only at the end; all that come if it is negative or None."""
         count = self._count(size)
-        self._wait_for(count)
-        return self._at_hand.read(count)
+        return self._with_at_hand(count, BytesReader.read, count)
 
     def read1(self, size: SupportsIndex = -1, /) -> bytes:
         """Return at most `size` bytes of what is at hand; b"" only at the end, or for 0."""
         count = self._count(size)
-        self._wait_for(min(count, 1))
-        return self._at_hand.read1(count)
+        return self._with_at_hand(min(count, 1), BytesReader.read1, count)
 
     def peek(self, size: SupportsIndex = 0, /) -> bytes:
         """Return bytes that are at hand, without moving; b"" only at the end."""
-        self._wait_for(1)
-        return self._at_hand.peek(size)
+        return self._with_at_hand(1, BytesReader.peek, size)
 
     def readinto(self, target: Buffer, /) -> int:
         """Fill `target` and return how many bytes that took; fewer only at the end."""
         room = flat_writable(target)
-        self._wait_for(room.nbytes)
-        return self._at_hand.readinto(room)
+        return self._with_at_hand(room.nbytes, BytesReader.readinto, room)
 
     def readinto1(self, target: Buffer, /) -> int:
         """Copy what is at hand into `target` and return how many bytes; 0 only at the end."""
         room = flat_writable(target)
-        self._wait_for(min(room.nbytes, 1))
-        return self._at_hand.readinto1(room)
+        return self._with_at_hand(min(room.nbytes, 1), BytesReader.readinto1, room)
 
     def readline(self, size: SupportsIndex | None = -1, /) -> bytes:
         """Return the bytes up to and with the next newline, at most `size`."""
-        self._refuse_if_closed()
         count = self._count(size)
-        line = self._at_hand.readline(count)
-        if line.endswith(b"\n") or len(line) == count:
-            return line
-        self._at_hand.seek(-len(line), io.SEEK_CUR)
-        _in_trio(self._receive, count - len(line), b"\n")
-        return self._at_hand.readline(count)
+        self._begin()
+        try:
+            line = self._at_hand.readline(count)
+            if line.endswith(b"\n") or len(line) == count:
+                return line
+            self._at_hand.seek(-len(line), io.SEEK_CUR)
+            _in_trio(self._receive, count - len(line), b"\n")
+            return self._at_hand.readline(count)
+        finally:
+            self._end()
 
     @staticmethod
     def _count(size: SupportsIndex | None) -> int:
@@ -180,17 +194,35 @@ class BlockingReader(io.BufferedIOBase):
         if self.closed:
             raise ValueError("I/O operation on a closed file")
 
-    def _wait_for(self, nbytes: int) -> None:
-        """Wait until `nbytes` bytes are at hand, or all that come."""
+    def _begin(self) -> None:
+        """Claim what is at hand for one read. (Law 4)"""
         self._refuse_if_closed()
-        missing = nbytes - self._at_hand.remaining()
-        if missing > 0:
-            _in_trio(self._receive, missing, None)
+        if not self._claim.acquire(blocking=False):
+            self._refuse_if_closed()
+            raise trio.BusyResourceError("another thread is reading this file")
+
+    def _end(self) -> None:
+        self._claim.release()
+        if self.closed:  # meanwhile, by who could not give the source back
+            with contextlib.suppress(trio.RunFinishedError):
+                self._token.run_sync_soon(self._give_back)
+
+    def _with_at_hand(self, nbytes: int, read: Callable[[BytesReader, A], T], arg: A) -> T:
+        """Call `read` when `nbytes` bytes are at hand, or all that come."""
+        self._begin()
+        try:
+            missing = nbytes - self._at_hand.remaining()
+            if missing > 0:
+                _in_trio(self._receive, missing, None)
+            return read(self._at_hand, arg)
+        finally:
+            self._end()
 
     async def _receive(self, missing: int, end: bytes | None) -> None:
         """Receive until `missing` bytes more are at hand, or `end` is, or the stream ends."""
         if trio.lowlevel.current_trio_token() is not self._token:
             raise RuntimeError("this file belongs to another trio.run")
+        self._refuse_if_closed()
         source = self._source
         views = [_rest_of(self._at_hand)]
         try:
@@ -208,8 +240,6 @@ class BlockingReader(io.BufferedIOBase):
         finally:
             self._waiting = None
             self._at_hand = BytesReader(BytesView.from_views(views))  # Law 2
-            if not self._owns_source:  # closed meanwhile, by who does not wait for the thread
-                self._give_back()
         self._refuse_if_closed()
 
     def close(self) -> None:
@@ -229,9 +259,10 @@ class BlockingReader(io.BufferedIOBase):
                     self._token.run_sync_soon(self._give_back)
 
     def _give_back(self) -> None:
-        self._owns_source = False
-        if self._waiting is not None:  # the receive that waits gives it back
-            self._waiting.cancel()
+        """Let others read the source, unless a read is under way; end its wait then. (Law 4)"""
+        if not self._claim.acquire(blocking=False):
+            if self._waiting is not None:
+                self._waiting.cancel()
             return
         self._source._is_receiving = False
         rest = _rest_of(self._at_hand)
@@ -247,7 +278,8 @@ class BlockingWriter(BytesBufWriter):
     """A sink as a binary file, for code that writes files, in a thread.
 
     Written to in a thread that ``trio.to_thread.run_sync`` started, and closed or flushed there:
-    what is buffered when it is merely dropped is not sent. Closing it leaves the sink open.
+    what is buffered when it is merely dropped is not sent. Closing it leaves the sink open. The
+    thread is held while the sink is clogged: for many threads see `BlockingReader`.
 
     Args:
       sink: where what is written goes.
@@ -255,7 +287,8 @@ class BlockingWriter(BytesBufWriter):
     Raises:
       TypeError: `sink` is no `Write`.
       RuntimeError: something had to be sent in trio's own thread, or in one that trio did not
-        start.
+        start. Nothing was sent, and what was taken is buffered: flush or close it elsewhere.
+      trio.BusyResourceError: a task is sending to `sink`. What was taken is buffered, as above.
       trio.BrokenResourceError: sending has failed before. Nothing is sent after that.
       Writing raises what `Write.write_view` does, and `trio.Cancelled` if the task that
       started the thread was cancelled.
@@ -307,7 +340,7 @@ class BlockingWriter(BytesBufWriter):
 
     def flush(self) -> None:
         """Send everything that was written so far."""
-        if self._is_closing and (self._is_spoilt or self._sink is None):
+        if self._is_closing:
             return
         self._refuse_if_closed()
         self._refuse_if_spoilt()
@@ -320,18 +353,32 @@ class BlockingWriter(BytesBufWriter):
     def _send_if(self, nbytes: int) -> None:
         """Send all that is buffered if that is `nbytes` bytes at least."""
         if len(self._buf) >= nbytes:
-            assert self._sink is not None
-            self._is_spoilt = True  # Law 4
-            _in_trio(self._sink.write_view, self._buf.consume_all())
-            self._is_spoilt = False
+            _in_trio(self._send)
+
+    async def _send(self) -> None:
+        assert self._sink is not None
+        if self._sink._is_sending:
+            await self._sink._refuse_sending()
+        self._is_spoilt = True  # Law 5
+        await self._sink.write_view(self._buf.consume_all())
+        self._is_spoilt = False
 
     def close(self) -> None:
-        """Send what is buffered, unless sending has failed, and close this file, not the sink."""
-        self._is_closing = True
-        super().close()  # which flushes
+        """Send what is buffered, unless sending has failed, and close this file, not the sink.
+
+        It stays open if nothing could be sent from here: see RuntimeError and BusyResourceError.
+        """
+        try:
+            if self._sink is not None and not self._is_spoilt:
+                self._send_if(1)
+        finally:
+            if self._sink is None or self._is_spoilt or not self._buf:
+                self._is_closing = True
+                super().close()  # which flushes, as files do
+                self._is_closing = False
 
     def __del__(self) -> None:
-        """Do nothing, where files send what they have buffered. (Law 5)"""
+        """Do nothing, where files send what they have buffered. (Law 6)"""
 
 
 # A function in a thread as a stream
@@ -356,9 +403,8 @@ class _Work:
         """Call the function in a thread, and `over` when it has returned; raise nothing."""
         try:
             with self.scope:
-                # A thread of its own: it waits for this task, maybe long, and must not keep
-                # those that this task waits for (files) from having one.
-                await trio.to_thread.run_sync(self._call, limiter=trio.CapacityLimiter(1))
+                own = trio.CapacityLimiter(1)  # Law 7
+                await trio.to_thread.run_sync(self._call, limiter=own)
         except BaseException as exc:  # noqa: BLE001  # raised where the stream is used
             self.failure = exc
         over()
@@ -481,6 +527,10 @@ async def produced_by(fn: Callable[[BlockingWriter], object]) -> AsyncIterator[R
     Cancellation: `fn` is ended by `trio.Cancelled` when it next writes, and waited for; also when
     the block is left, or the source closed, before `fn` has returned.
 
+    Cost: a thread for as long as `fn` runs, which no limiter counts, because it waits for tasks
+    that may need threads themselves. Where there may be very many at a time, bound that, as by
+    a `trio.CapacityLimiter` around the block.
+
     Example:
       >>> import gzip
       >>> def compress(file):
@@ -517,6 +567,8 @@ async def consumed_by(fn: Callable[[BlockingReader], object]) -> AsyncIterator[W
 
     Cancellation: `fn` is ended by `trio.Cancelled` when it next reads, and waited for; also when
     the block raises something, so that `fn` never takes a part for the whole.
+
+    Cost: a thread of its own, as for `produced_by`.
 
     Example:
       >>> import json

@@ -80,13 +80,13 @@ class LimitedRead(Read):
         """Return the source, with every byte that was not given away; this has ended then.
 
         Raises:
-          trio.BusyResourceError: a task is reading.
+          trio.BusyResourceError: a task is reading, through this or the source itself. Nothing
+            has changed.
         """
         if self._is_receiving:
             raise trio.BusyResourceError(f"a task is receiving from {self!r}")
-        if self._kept is not None:
-            self._inner._put_back([self._kept.consume_all()])
-            self._kept = None
+        self._inner._put_back([] if self._kept is None else [self._kept.peek()])
+        self._kept = None
         self._left = 0
         return self._inner
 

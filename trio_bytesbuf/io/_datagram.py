@@ -31,12 +31,12 @@ import trio
 from trio.lowlevel import cancel_shielded_checkpoint, checkpoint, checkpoint_if_cancelled
 
 from .._errors import BadMemory, BudgetExceeded, DatagramTruncated
-from ..mem._capped import CappedMemory
 from ..seq import BytesView
 from ..seq._flat import positive_count_of
 from ..seq._memory import memory_or_default
 from ..seq._view import make_view
 from ._descriptor import CLOSED_ERRNOS
+from ._lease import Leases
 from ._listen import _address, _renamed
 from ._vectored import IOV_MAX, JOIN_ALL_NBYTES
 
@@ -121,8 +121,7 @@ class DatagramSocket(trio.abc.AsyncResource):
         if socket.type != trio.socket.SOCK_DGRAM:
             raise ValueError("a socket of type SOCK_DGRAM is wanted")
         self._memory = memory_or_default(memory)
-        capped = self._memory._waitable()
-        self._capped = capped if isinstance(capped, CappedMemory) else None
+        self._leases = Leases(self._memory)
         self._limit = positive_count_of(max_datagram_nbytes, "max_datagram_nbytes")
         self._socket = socket
         self._receiver = stdlib_socket.fromfd(
@@ -132,7 +131,6 @@ class DatagramSocket(trio.abc.AsyncResource):
         self._owed: Exception | None = None  # to be raised by the next receive (Law 3)
         self._is_plain = False  # whether the last datagram was too small for leased memory
         self._is_starved = False
-        self._starving = trio.CancelScope()  # the wait for memory; closing this ends it
         self._is_receiving = self._is_sending = False
 
     @property
@@ -202,9 +200,7 @@ class DatagramSocket(trio.abc.AsyncResource):
                 await trio.lowlevel.wait_readable(self._socket.fileno())
                 window = None
                 if self._is_starved:
-                    assert self._capped is not None
-                    with trio.CancelScope() as self._starving:
-                        window = await self._capped._lease_wait(self._limit + 1)
+                    window = await self._leases.wait(self._limit + 1)
                 batch = self._receive_now(max_datagrams, window)
                 del window
             return batch  # noqa: TRY300  # not in an `else`: that is the way of all others
@@ -233,7 +229,7 @@ class DatagramSocket(trio.abc.AsyncResource):
                 if self._socket.fileno() == -1:
                     raise OSError(errno.EBADF, os.strerror(errno.EBADF))  # noqa: TRY301
                 if window is None and not self._is_plain:
-                    window, ref = self._lease()
+                    window, ref = self._leases.lease(self._limit + 1)
                 view, address = self._receive_one(window, ref)
                 batch.append(Datagram(view, address))
                 nbytes += view._nbytes
@@ -243,7 +239,7 @@ class DatagramSocket(trio.abc.AsyncResource):
             pass
         except BudgetExceeded:
             if not batch:
-                if self._capped is None:
+                if not self._leases.can_wait:
                     raise
                 self._is_starved = True
         except Exception as exc:
@@ -254,17 +250,6 @@ class DatagramSocket(trio.abc.AsyncResource):
         finally:
             del window, ref
         return batch
-
-    def _lease(self) -> tuple[memoryview, BlockRef | None]:
-        try:
-            window, ref = self._memory._lease(self._limit + 1)
-            is_usable = window.nbytes > 0 and not window.readonly
-        except (OSError, TypeError, ValueError, AttributeError) as exc:
-            # An OSError of the memory must not be taken for the socket's.
-            raise BadMemory(repr(self._memory), f"could not give memory: {exc}") from exc
-        if not is_usable:
-            raise BadMemory(repr(self._memory), "gave no memory that can be written to")
-        return window, ref
 
     def _receive_one(
         self, window: memoryview | None, ref: BlockRef | None
@@ -350,7 +335,7 @@ class DatagramSocket(trio.abc.AsyncResource):
 
         Cancellation: it is closed all the same.
         """
-        self._starving.cancel()
+        self._leases.end_waits()
         self._socket.close()
         self._receiver.close()
         await checkpoint()

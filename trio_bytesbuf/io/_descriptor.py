@@ -34,13 +34,13 @@ import attrs
 import trio
 from trio.lowlevel import cancel_shielded_checkpoint, checkpoint, checkpoint_if_cancelled
 
-from .._errors import BadMemory, BudgetExceeded
-from ..mem._capped import CappedMemory
+from .._errors import BudgetExceeded
 from ..mem._ledger import CAPPED_BLOCK_SIZES
 from ..seq import BytesView
 from ..seq._flat import positive_count_of
 from ..seq._memory import memory_or_default
 from ..seq._view import make_view
+from ._lease import Leases
 from ._receive_size import PLAIN_RECEIVE_NBYTES, SIZES, ReceiveSize
 from ._trio_sides import ReceivesSome, SendsAll
 from ._vectored import IOV_MAX, SendPlan
@@ -109,14 +109,12 @@ class DescriptorStream(ReceivesSome, SendsAll, trio.abc.Stream):
         )
         cap = positive_count_of(max_receive_nbytes, "max_receive_nbytes")
         self._receive_size = ReceiveSize.up_to(cap)
-        capped = self._memory._waitable()
-        self._capped = capped if isinstance(capped, CappedMemory) else None
-        if self._capped is not None:  # whose blocks stay with what was received
+        self._leases = Leases(self._memory)
+        if self._leases.can_wait:  # whose blocks stay with what was received
             sizes = [size for size in CAPPED_BLOCK_SIZES if size < cap]
             self._receive_size = ReceiveSize((*sizes, cap), (*sizes, cap)[0])
         self._drain_nbytes = max(DRAIN_NBYTES, cap)
         self._failure: tuple[object, ...] | None = None
-        self._starving = trio.CancelScope()  # the wait for memory; closing this stream ends it
         self._received_nbytes = self._receive_calls = 0
         self._sent_nbytes = self._send_calls = 0
         self._copied_nbytes = 0
@@ -188,8 +186,8 @@ class DescriptorStream(ReceivesSome, SendsAll, trio.abc.Stream):
                     view = self._receive_now(limit)
                 return view  # noqa: TRY300  # not in an `else`: that is the way of all others
             except BudgetExceeded:
-                if self._capped is None:
-                    raise  # from a provider of somebody else's, who cannot be waited for
+                if not self._leases.can_wait:
+                    raise
                 # What the traceback refers to is let go of before the wait
             return await self._receive_in_turn(limit)
         except OSError as exc:
@@ -244,11 +242,8 @@ class DescriptorStream(ReceivesSome, SendsAll, trio.abc.Stream):
         Law 1 holds: no memory is held until it is this task's turn to have some, and none while
         the peer is waited for.
         """
-        assert self._capped is not None
         while not await self._is_ended():  # which needs no memory
-            window = None
-            with trio.CancelScope() as self._starving:
-                window = await self._capped._lease_wait(min(self._receive_size.nbytes, limit))
+            window = await self._leases.wait(min(self._receive_size.nbytes, limit))
             if window is None:
                 raise OSError(errno.EBADF, os.strerror(errno.EBADF))
             asked = min(limit, window.nbytes)
@@ -273,14 +268,7 @@ class DescriptorStream(ReceivesSome, SendsAll, trio.abc.Stream):
         if asked <= self._plain_nbytes:
             data = os.read(fd, asked)
             return make_view((memoryview(data),) if data else (), len(data)), asked
-        try:
-            window, ref = self._memory._lease(asked)
-            room = window.nbytes
-        except (OSError, TypeError, ValueError, AttributeError) as exc:
-            # An OSError of the memory must not be taken for the connection's.
-            raise BadMemory(repr(self._memory), f"could not give memory: {exc}") from exc
-        if not room or window.readonly:
-            raise BadMemory(repr(self._memory), "gave no memory that can be written to")
+        window, ref = self._leases.lease(asked)
         return self._read_leased(fd, asked, window, ref)
 
     def _read_leased(
@@ -334,7 +322,7 @@ class DescriptorStream(ReceivesSome, SendsAll, trio.abc.Stream):
         try:
             await trio.lowlevel.wait_readable(self.fileno())
         finally:
-            buf._hand_back()
+            buf._busy = None
 
     @staticmethod
     async def _pass_lending(buf: BytesBuf) -> None:
@@ -343,7 +331,7 @@ class DescriptorStream(ReceivesSome, SendsAll, trio.abc.Stream):
         try:
             await cancel_shielded_checkpoint()
         finally:
-            buf._hand_back()
+            buf._busy = None
 
     def _fill_now(self, buf: BytesBuf, limit: int) -> int | None:
         """Read once into the room of `buf`; return how much, or None if that is nothing yet."""
@@ -396,10 +384,9 @@ class DescriptorStream(ReceivesSome, SendsAll, trio.abc.Stream):
         if self._is_end_announced():
             await checkpoint()
             raise trio.ClosedResourceError("the end of this stream was announced by send_eof")
-        plan = SendPlan.of(pieces, nbytes)
+        plan = SendPlan(pieces, nbytes)
         del pieces
         await checkpoint_if_cancelled()
-        self._copied_nbytes += plan.joined_nbytes
         try:
             while True:
                 fd = self._open_fileno()
@@ -412,6 +399,8 @@ class DescriptorStream(ReceivesSome, SendsAll, trio.abc.Stream):
                         sent = await self._send_without_writev(plan.buffers())
                 except BlockingIOError:
                     sent = 0
+                finally:
+                    self._copied_nbytes += plan.joined_nbytes
                 if not sent:  # out of `except`: a cancelled wait would have a context, that frames
                     await trio.lowlevel.wait_writable(fd)
                     continue
@@ -448,7 +437,7 @@ class DescriptorStream(ReceivesSome, SendsAll, trio.abc.Stream):
         return trio.BrokenResourceError(f"the connection is broken: {exc}")
 
     async def _aclose(self) -> None:
-        self._starving.cancel()
+        self._leases.end_waits()
         await self._close_descriptor()
 
     @abc.abstractmethod

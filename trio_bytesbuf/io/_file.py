@@ -32,14 +32,14 @@ import attrs
 import trio
 from trio.lowlevel import cancel_shielded_checkpoint, checkpoint, checkpoint_if_cancelled
 
-from .._errors import BadMemory, BudgetExceeded
-from ..mem._capped import CappedMemory
+from .._errors import BudgetExceeded
 from ..seq import BytesView
 from ..seq._flat import count_of
 from ..seq._memory import memory_or_default
 from ..seq._view import make_view, said
 from . import _file_handle
 from ._file_handle import Handle, open_regular, refuse_unless_regular
+from ._lease import Leases
 from ._read import Read
 from ._vectored import IOV_MAX, SendPlan
 from ._write import Write
@@ -114,7 +114,7 @@ class File(Read, Write):
     Example:
       >>> async def main(path):
       ...     async with await open_binary_file(path, "w+") as file:
-      ...         await file.write_views([BytesView(b"Hello, "), BytesView(b"world!")])
+      ...         await file.write_parts([BytesView(b"Hello, "), BytesView(b"world!")])
       ...         await file.write_at(0, BytesView(b"J"))
       ...         return await file.read_to_end(100), await file.read_at(7, 5)
       >>> import tempfile
@@ -135,7 +135,7 @@ class File(Read, Write):
         self._read_offset = 0
         self._write_offset = found.st_size if self._appends else 0
         self._can_read_now = _file_handle.CAN_READ_NOW
-        self._starving: set[trio.CancelScope] = set()  # waits for memory; closing ends them
+        self._leases = Leases(self._memory)
 
     @property
     def memory(self) -> Memory:
@@ -293,42 +293,23 @@ class File(Read, Write):
         if not memory.is_worth_keeping(nbytes, nbytes):  # it would not stay there anyway
             return [Lease(memoryview(bytearray(nbytes)), None, nbytes, is_plain=True)]
         leased: list[Lease] = []
-        capped = None
         left = nbytes
         while left and len(leased) < IOV_MAX:
             try:
-                leased.append(self._lease_once(left))
+                window, ref = self._leases.lease(left)
             except BudgetExceeded:
-                capped = memory._waitable()
-                if not leased and not isinstance(capped, CappedMemory):
-                    raise  # from a provider of somebody else's, who cannot be waited for
+                if not leased and not self._leases.can_wait:
+                    raise
                 break
+            leased.append(Lease(window[:left], ref, window.nbytes))
             left -= leased[-1].window.nbytes
         if not leased:
-            assert isinstance(capped, CappedMemory)
-            window = None
-            with trio.CancelScope() as scope:  # out of `except`: that would keep frames
-                self._starving.add(scope)
-                try:
-                    window = await capped._lease_wait(nbytes)
-                finally:
-                    self._starving.discard(scope)
+            awaited = await self._leases.wait(nbytes)
             self._refuse_if_closed()
-            assert window is not None
+            assert awaited is not None
+            window = awaited
             leased.append(Lease(window[:nbytes], None, window.nbytes))
         return leased
-
-    def _lease_once(self, nbytes: int) -> Lease:
-        """Return one block, for at most `nbytes` bytes."""
-        try:
-            window, ref = self._memory._lease(nbytes)
-            room = window.nbytes
-        except (OSError, TypeError, ValueError, AttributeError) as exc:
-            # An OSError of the memory must not be taken for the file's.
-            raise BadMemory(repr(self._memory), f"could not give memory: {exc}") from exc
-        if not room or window.readonly:
-            raise BadMemory(repr(self._memory), "gave no memory that can be written to")
-        return Lease(window[:nbytes], ref, room)
 
     def _view_of(self, leased: Sequence[Lease], nbytes: int) -> BytesView:
         """Return the first `nbytes` bytes of what was leased; copied if they fill little of it."""
@@ -409,7 +390,7 @@ class File(Read, Write):
         if self._is_closed or not self._can_write:
             await cancel_shielded_checkpoint()
             self._refuse_writing()
-        work = partial(self._handle.write, SendPlan.of(view._pieces, view._nbytes), offset)
+        work = partial(self._handle.write, SendPlan(view._pieces, view._nbytes), offset)
         try:
             written, exc = await self._handle.in_thread(work)
         finally:
@@ -458,8 +439,7 @@ class File(Read, Write):
             self._refuse_if_closed()
 
     async def _aclose(self) -> None:
-        for scope in self._starving:
-            scope.cancel()
+        self._leases.end_waits()
         with trio.CancelScope(shield=True):
             await self._handle.in_thread(self._handle.close)
         await checkpoint_if_cancelled()

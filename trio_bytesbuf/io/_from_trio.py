@@ -32,7 +32,7 @@ from ._trio_sides import ReceivesSome, SendsAll, SendsEof
 from ._write import Write
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Awaitable, Iterable, Iterator
 
     from ..seq import Memory
 
@@ -94,7 +94,7 @@ class SendAdapter(Adapter, SendsAll):
 
     async def _write_view(self, view: BytesView) -> None:
         sent = False
-        for data in joined(view.pieces):  # and no `_progress`: how far this is only the stream knows
+        for data in joined(view.pieces):  # no `_progress`: how far this is, only the stream knows
             await self._stream.send_all(data)
             sent = True
         if not sent:  # whether the stream is open, and the checkpoint, are the stream's business
@@ -134,9 +134,16 @@ class StapledAdapter(HalfCloseableAdapter):
         return await self._source.receive_view(max_bytes)
 
     async def _write_view(self, view: BytesView) -> None:
+        await self._reported(self._sink.write_view(view))
+
+    async def _send_all(self, data: memoryview) -> None:
+        await self._reported(self._stream.send_all(data))
+
+    async def _reported(self, sending: Awaitable[None]) -> None:
+        """Await `sending`, and let the part that sends say how far it is."""
         before, self._sink._progress = self._sink._progress, self._progress
         try:
-            await self._sink.write_view(view)
+            await sending
         finally:
             self._sink._progress = before
 
@@ -232,7 +239,7 @@ def from_trio(stream: object, *, memory: Memory | None = None) -> object:
       ...         await theirs.send_all(b"abcdef")
       ...         return await source.read_exactly(4), await source.receive_some()
       >>> trio.run(main)
-      (BytesView(b'abcd'), bytearray(b'ef'))
+      (BytesView(b'abcd'), b'ef')
     """
     if isinstance(stream, (Read, Write)):
         return stream

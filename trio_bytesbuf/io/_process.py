@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any, cast
 
 import trio
@@ -94,13 +95,19 @@ class Process(trio.abc.AsyncResource):
     async def aclose(self) -> None:
         """Close the streams, wait for the process, and leave nothing of it behind.
 
+        Raises:
+          OSError: the system says so of a stream. The others are closed all the same, and the
+            process is killed and reaped.
+
         Cancellation: the streams are closed all the same, and the process is killed and reaped.
         """
-        with trio.CancelScope(shield=True):  # closing does not wait for anything
-            for stream in (self._stdin, self._stdout, self._stderr):
-                if stream is not None:
-                    await stream.aclose()
+        streams = (self._stderr, self._stdout, self._stdin)  # closed from last to first
         try:
+            async with contextlib.AsyncExitStack() as stack:
+                stack.enter_context(trio.CancelScope(shield=True))  # closing waits for nothing
+                for stream in streams:
+                    if stream is not None:
+                        stack.push_async_callback(stream.aclose)
             await self.wait()
         except BaseException:
             self.kill()  # no harm to one that has ended

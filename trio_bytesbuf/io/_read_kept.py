@@ -17,20 +17,21 @@ from __future__ import annotations
 
 import abc
 import contextlib
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, cast
 
 import trio
 from trio.lowlevel import checkpoint
 
 from .._errors import BadSource
 from ..seq import BytesBuf, BytesView
-from ..seq._flat import positive_count_of
-from ..seq._view_queries import bytes_of
+from ..seq._flat import flat, positive_count_of
 from ._endpoint import Endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import SupportsIndex
+
+    from ..seq._flat import Buffer
 
 
 class Keeping(Endpoint):
@@ -94,12 +95,22 @@ class Keeping(Endpoint):
         await checkpoint()
         raise trio.ClosedResourceError(f"this {type(self).__name__} was closed")
 
+    async def aclose(self) -> None:
+        """Close this; tasks that wait for it get `trio.ClosedResourceError`. Twice is harmless.
+
+        Bytes that an abandoned read has kept are gone, and their memory is free.
+
+        Cancellation: it is closed all the same.
+        """
+        self._kept = None  # a read that goes on has a name of its own for it
+        await super().aclose()
+
     # What is kept
 
     def _take_kept(self, max_bytes: int | None) -> BytesView:
         """Return the first of the kept bytes; there are some."""
-        assert self._kept is not None
         self._refuse_if_closed()  # by another task, during a checkpoint
+        assert self._kept is not None
         nbytes = len(self._kept) if max_bytes is None else min(max_bytes, len(self._kept))
         view = self._kept.consume(nbytes)
         if not self._kept:
@@ -107,19 +118,25 @@ class Keeping(Endpoint):
         return view
 
     def _put_back(self, views: Sequence[BytesView]) -> None:
-        """Let the next read begin with `views`, and then what is kept already."""
+        """Let the next read begin with `views`, and then what is kept already.
+
+        A read that goes on would return later bytes before these, so there must be none.
+        """
+        if self._is_receiving:
+            raise trio.BusyResourceError(f"a task is receiving from {self!r}")
         buf = BytesBuf()
         for view in views:
             buf.put_view(view)
         if self._kept is not None:
             buf.put_view(self._kept.consume_all())
-        self._kept = buf or None
+        self._kept = buf
+        self._forget_if_empty()
 
     def _complain(self, view: object, limit: int | None) -> NoReturn:
         """Raise BadSource for what a hook has returned; keep it if it is bytes."""
         if not isinstance(view, BytesView):
             with contextlib.suppress(TypeError):  # if it is no buffer either
-                self._gathering().put_view(BytesView(bytes_of(view)))
+                self._gathering().put_view(BytesView(bytes(flat(cast("Buffer", view)))))
             raise BadSource(repr(self), f"returned a {type(view).__name__} instead of a BytesView")
         self._gathering().put_view(view)
         raise BadSource(repr(self), f"was asked for {limit} bytes at most and returned {len(view)}")
@@ -131,7 +148,7 @@ class Keeping(Endpoint):
         return self._kept
 
     def _forget_if_empty(self) -> None:
-        """Forget the builder if nothing is in it."""
+        """Forget the builder if nothing is in it, or nobody may look at it any more."""
         if not self._kept or self._is_closed:
             self._kept = None
 

@@ -93,7 +93,7 @@ async def relay(a: ReadWrite, b: ReadWrite) -> None:
                 except trio.BrokenResourceError as exc:
                     failures.append(exc)  # Law 2
                     return
-            # Not every stream that can do it says so by its type: adapters pass methods through.
+            # Not every stream that can do it is trio's by its type: streams in memory are not.
             send_eof = getattr(sink, "send_eof", None)
             if send_eof is None:
                 nursery.cancel_scope.cancel()  # Law 3

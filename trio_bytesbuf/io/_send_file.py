@@ -225,8 +225,6 @@ async def _take_turns(
         sent += turn.sent_nbytes
         sink._send_calls += turn.calls
         sink._sent_nbytes += turn.sent_nbytes
-        if turn.sent_nbytes and sink._progress is not None:
-            sink._progress(turn.sent_nbytes)
         if turn.error is not None:
             if turn.error.errno in UNABLE_ERRNOS:
                 return sent, False
@@ -279,7 +277,9 @@ def _raise_for(exc: OSError, sink: SocketStream, file: File) -> NoReturn:
     if exc.errno in FILE_ERRNOS:
         raise file._handle.with_path(exc)
     if exc.errno == errno.EPIPE and _is_reset(sink):
-        # `sendfile` sends in steps, and says nothing of the one that was told of the reset.
+        # `sendfile` sends in steps, and says nothing of the one that was told of the reset. (To
+        # `writev` no step is hidden: it is told itself.) Whether the peer had ended its half before
+        # cannot be asked any more; an end that is called broken is the lesser harm.
         exc = ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
     raise sink._in_trios_words(exc) from exc.with_traceback(None)
 

@@ -33,6 +33,7 @@ from ..seq._memory import memory_or_default
 from ._listen import SocketListener, open_tcp_listeners, open_tcp_stream
 from ._read_kept import Keeping
 from ._trio_sides import ReceivesSome, SendsAll
+from ._write import Write
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
@@ -201,16 +202,16 @@ class TlsStream(ReceivesSome, SendsAll, trio.abc.Stream):
 
     async def _send(self, pieces: Sequence[memoryview]) -> None:
         chunk: bytes | memoryview
-        transport = self._stream.transport_stream
-        tells = isinstance(transport, Write)  # how far it is; a chunk is too much for a guard
-        if tells:
-            before, transport._progress = transport._progress, self._progress
+        lent = before = None  # to the transport, which knows how far this is
+        if self._progress is not None and isinstance(self._stream.transport_stream, Write):
+            lent = self._stream.transport_stream
+            before, lent._progress = lent._progress, self._progress
         try:
             for chunk in chunks_of(pieces) if pieces else (b"",):
                 await self._run(self._stream.send_all(chunk))
         finally:
-            if tells:
-                transport._progress = before
+            if lent is not None:
+                lent._progress = before
             chunk = b""
             del pieces
 
@@ -225,11 +226,12 @@ class TlsStream(ReceivesSome, SendsAll, trio.abc.Stream):
         Returns:
           The transport, and what was read from it behind the end of the encryption. If the
           transport is a `Read` of this library, as a `SocketStream` is, its next read begins with
-          these bytes, and the view that is returned has none.
+          these bytes, and the view that is returned has none. (Unless a task has begun to read
+          the transport meanwhile: it would get them too late, so they are returned.)
 
         Raises:
           RuntimeError: bytes that were received have not been read yet. Nothing has happened.
-          trio.BusyResourceError: another task is reading or writing.
+          trio.BusyResourceError: another task is reading or writing, or reads the transport.
           trio.ClosedResourceError: this stream was closed.
           trio.BrokenResourceError: the peer did not agree: it has sent more, or is gone.
 
@@ -239,6 +241,9 @@ class TlsStream(ReceivesSome, SendsAll, trio.abc.Stream):
             await self._refuse_receiving()
         if self._is_sending:
             await self._refuse_sending()
+        transport = self._stream.transport_stream
+        if _is_being_read(transport) and not self._shaking_hands:  # who shakes hands reads it, too
+            raise trio.BusyResourceError(f"a task is receiving from {transport!r}")
         self._is_receiving = self._is_sending = True
         try:
             if self._kept or self._stream.pending():
@@ -249,7 +254,7 @@ class TlsStream(ReceivesSome, SendsAll, trio.abc.Stream):
         finally:
             self._is_receiving = self._is_sending = False
         rest = BytesView(bytes(trailing))
-        if isinstance(transport, Keeping):
+        if isinstance(transport, Keeping) and not _is_being_read(transport):
             transport._put_back([rest])
             rest = BytesView()
         return transport, rest
@@ -284,6 +289,10 @@ class TlsStream(ReceivesSome, SendsAll, trio.abc.Stream):
         """Return name, protocol and bits of the cipher; as `ssl.SSLSocket.cipher`."""
         cipher: tuple[str, str, int] | None = self._stream.cipher()
         return cipher
+
+
+def _is_being_read(transport: object) -> bool:
+    return isinstance(transport, Keeping) and transport._is_receiving
 
 
 def chunks_of(pieces: Sequence[memoryview]) -> Iterator[bytes | memoryview]:

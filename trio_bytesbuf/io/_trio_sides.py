@@ -44,7 +44,7 @@ class ReceivesSome(Read, trio.abc.ReceiveStream):
             await self._refuse_receiving()
         self._is_receiving = True
         try:
-            if self._kept is not None:
+            if self._kept:
                 await checkpoint()
                 return bytes(self._take_kept(limit))
             return await self._receive_some(limit)

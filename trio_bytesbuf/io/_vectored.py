@@ -6,11 +6,13 @@ Law 2. No call is given an empty buffer, or more than `IOV_MAX` of them.
 Law 3. What is copied, to join small pieces, is at most `JOIN_ALL_NBYTES` if that is everything,
        else only pieces below `JOIN_BELOW_NBYTES`. Each buffer costs a call more than copying
        a small one does, and each piece costs Python a step of a loop.
+Law 4. Pieces are looked at and joined when it is their turn, after all before them are sent: the
+       copies that a plan holds are `JOIN_AHEAD_NBYTES` and one row of `JOIN_ALL_NBYTES` and a piece
+       at the most, however long it is and however slow the peer.
 """
 
 from __future__ import annotations
 
-import itertools
 import os
 from collections import deque
 from typing import TYPE_CHECKING, Final
@@ -18,6 +20,8 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ..seq._pieces import Pieces
 
 POSIX_IOV_MAX: Final = 16
@@ -34,66 +38,113 @@ JOIN_BELOW_NBYTES: Final = 1024
 """In longer sends, pieces below this are joined with their neighbours: over a socket pair gathering
 is quicker from 0.9 to 1.2 KiB on (`bench/join_or_gather.py`)."""
 
+JOIN_AHEAD_NBYTES: Final = 262_144
+"""After so many joined bytes, a call has enough: some 50 µs of work, and more than most sockets
+take at once."""
+
+MIN_STRETCH_PIECES: Final = JOIN_AHEAD_NBYTES // JOIN_BELOW_NBYTES
+MAX_STRETCH_PIECES: Final = 4096
+"""How many pieces are looked at for one call: so many that the call is little beside looking at
+them, and not so many, however small they are, that it takes long: some 50 ns for each."""
+
 
 @attrs.define(eq=False)
 class SendPlan:
-    """The pieces that are still to be sent, small neighbours joined."""
+    """The pieces that are still to be sent, small neighbours joined.
 
-    _left: deque[bytes | memoryview]
-    joined_nbytes: int = 0
-    """How many bytes were copied to join them."""
+    Args:
+      pieces: what to send; none of them is empty.
+      nbytes: how much that is in all.
+    """
 
-    @classmethod
-    def of(cls, pieces: Pieces, nbytes: int) -> SendPlan:
-        """Make a plan for sending `pieces`, `nbytes` bytes in all; none of them is empty."""
-        if len(pieces) < 2:
-            return cls(deque(pieces))
-        if nbytes <= JOIN_ALL_NBYTES:
-            return cls(deque((b"".join(pieces),)), nbytes)
-        largest = max(map(len, pieces))
-        if largest < JOIN_BELOW_NBYTES:  # no loop in Python: a thousand small pieces are common
-            step = JOIN_ALL_NBYTES // largest
-            rows = [pieces[at : at + step] for at in range(0, len(pieces), step)]
-            return cls(deque(map(b"".join, rows)), nbytes)
-        plan = cls(deque())
-        row: list[memoryview] = []
-        row_nbytes = 0
-        for piece in pieces:
-            if piece.nbytes >= JOIN_BELOW_NBYTES:
-                plan._add(row)
-                plan._left.append(piece)
-                row, row_nbytes = [], 0
-                continue
-            row.append(piece)
-            row_nbytes += piece.nbytes
-            if row_nbytes >= JOIN_ALL_NBYTES:  # a long row of small pieces is joined in steps
-                plan._add(row)
-                row, row_nbytes = [], 0
-        plan._add(row)
-        return plan
+    _pieces: Pieces
+    _nbytes: int
+    _at: int = attrs.field(init=False, default=0)
+    """How many of the pieces have been made into buffers."""
 
-    def _add(self, row: list[memoryview]) -> None:
-        if len(row) > 1:
-            joined = b"".join(row)
-            self.joined_nbytes += len(joined)
-            self._left.append(joined)
-        else:
-            self._left.extend(row)
+    _ready: deque[bytes | memoryview] = attrs.field(init=False, factory=deque)
+    """Buffers that are still to be sent."""
+
+    joined_nbytes: int = attrs.field(init=False, default=0)
+    """How many bytes the last call of `buffers` has copied, to join them."""
 
     def __bool__(self) -> bool:
-        return bool(self._left)
+        return bool(self._ready) or self._at < len(self._pieces)
 
     def buffers(self) -> list[bytes | memoryview]:
-        """Return the buffers for the next call."""
-        return list(itertools.islice(self._left, IOV_MAX))
+        """Return the buffers for the next call, none if all is sent."""
+        self.joined_nbytes = 0
+        if not self._ready:
+            self._make_ready()
+        return list(self._ready)
 
     def advance(self, nbytes: int) -> None:
         """Drop what was sent: the first `nbytes` bytes, which need not end where a buffer does."""
-        left = self._left
+        ready = self._ready
         while nbytes:
-            first = left[0]
+            first = ready[0]
             if nbytes < len(first):
-                left[0] = memoryview(first)[nbytes:]
+                ready[0] = memoryview(first)[nbytes:]
                 return
             nbytes -= len(first)
-            left.popleft()
+            ready.popleft()
+
+    def _make_ready(self) -> None:
+        """Make buffers for one call out of the next pieces. (Laws 2 and 4)"""
+        pieces = self._pieces
+        count = len(pieces)
+        if self._at == count:
+            return
+        if count == 1 or self._nbytes <= JOIN_ALL_NBYTES:
+            self._join(pieces)
+            return
+        most = MIN_STRETCH_PIECES
+        if count > most:
+            mean_count = JOIN_AHEAD_NBYTES * count // self._nbytes
+            most = min(max(mean_count, most), MAX_STRETCH_PIECES)
+        stretch = pieces[self._at : self._at + most]
+        largest = max(map(len, stretch))
+        if largest >= JOIN_BELOW_NBYTES:
+            self._add(stretch)
+            return
+        stretch = stretch[: JOIN_AHEAD_NBYTES // largest]
+        step = JOIN_ALL_NBYTES // largest
+        for at in range(0, len(stretch), step)[:IOV_MAX]:  # and not piece by piece, in Python
+            self._join(stretch[at : at + step])
+
+    def _add(self, stretch: Pieces) -> None:
+        """Make buffers of pieces, not all of which are small, as long as there is room."""
+        ready = self._ready
+        row: list[memoryview] = []
+        row_nbytes = 0
+        for piece in stretch:
+            nbytes = piece.nbytes
+            if row:
+                if nbytes < JOIN_BELOW_NBYTES and row_nbytes < JOIN_ALL_NBYTES:
+                    row.append(piece)
+                    row_nbytes += nbytes
+                    continue
+                self._join(row)
+                row = []
+                if self.joined_nbytes >= JOIN_AHEAD_NBYTES:
+                    return
+            if len(ready) == IOV_MAX:
+                return
+            if nbytes < JOIN_BELOW_NBYTES:
+                row.append(piece)
+                row_nbytes = nbytes
+            else:
+                ready.append(piece)
+                self._at += 1
+        if row:
+            self._join(row)
+
+    def _join(self, row: Sequence[memoryview]) -> None:
+        """Make one buffer of the next pieces, which are `row`."""
+        if len(row) > 1:
+            joined = b"".join(row)
+            self.joined_nbytes += len(joined)
+            self._ready.append(joined)
+        else:
+            self._ready.extend(row)
+        self._at += len(row)

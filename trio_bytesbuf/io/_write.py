@@ -10,7 +10,7 @@ from trio.lowlevel import checkpoint
 
 from ..seq import BytesView
 from ._endpoint import Endpoint
-from ._vectored import JOIN_BELOW_NBYTES
+from ._vectored import JOIN_AHEAD_NBYTES, JOIN_BELOW_NBYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -95,7 +95,8 @@ class Write(Endpoint):
         parts = list(parts)
         if set(map(type, parts)) == {bytes}:
             plain = cast("list[bytes]", parts)
-            if max(map(len, plain)) < JOIN_BELOW_NBYTES:
+            largest = max(map(len, plain))
+            if largest < JOIN_BELOW_NBYTES and len(plain) * largest <= JOIN_AHEAD_NBYTES:
                 parts = [b"".join(plain)]  # a view of each would cost more than copying it
         views = [part if isinstance(part, BytesView) else BytesView(part) for part in parts]
         await self.write_view(BytesView.from_views(views))

@@ -329,7 +329,7 @@ class Contents(SoleOwner, BufMut):
     # Who else is at it
 
     def _hand_over(self, operation: str) -> None:
-        """Let nobody else put anything until `_busy` is None again; the operation says what it is."""
+        """Let nobody else put anything until `_busy` is None again; say what is going on."""
         self._close_window()
         self._busy = f"{operation} is going on into this builder; wait for it"
 

@@ -38,6 +38,7 @@ from trio_bytesbuf.testing import (
     Null,
     Pending,
     lockstep_pair,
+    memory_pair,
 )
 
 
@@ -532,3 +533,14 @@ async def test_rates_and_what_is_guarded_are_checked():
     ):
         with pytest.raises(TypeError):
             call()
+
+
+async def test_what_has_come_since_an_outer_timeout_is_received(autojump_clock) -> None:
+    """The caller's timeout and the stretch end together; the bytes came afterwards, in time."""
+    ours, theirs = memory_pair()
+    async with GuardedRead(ours, MinRate(1, 10)) as guarded, theirs:
+        with trio.move_on_after(10):
+            await guarded.receive_view()
+        await theirs.write_view(BytesView(b"hello"))
+        await trio.sleep(50)
+        assert await guarded.receive_view() == b"hello"

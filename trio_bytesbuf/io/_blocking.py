@@ -137,7 +137,7 @@ class BlockingReader(io.BufferedIOBase):
         source._is_receiving = self._owns_source = True  # Law 1
         self._source = source
         self._claim = threading.Lock()
-        self._at_hand = BytesReader(BytesView())
+        self._at_hand = _AtHand(BytesView())
 
     def __repr__(self) -> str:
         return f"<BlockingReader of {self._source!r}>"
@@ -239,7 +239,7 @@ class BlockingReader(io.BufferedIOBase):
                         break
         finally:
             self._waiting = None
-            self._at_hand = BytesReader(BytesView.from_views(views))  # Law 2
+            self._at_hand = _AtHand(BytesView.from_views(views))  # Law 2
         self._refuse_if_closed()
 
     def close(self) -> None:
@@ -268,6 +268,19 @@ class BlockingReader(io.BufferedIOBase):
         rest = _rest_of(self._at_hand)
         if rest and not self._source._is_closed:
             self._source._put_back([rest])
+
+
+class _AtHand(BytesReader):
+    """What was received and not read.
+
+    The collector closes files that it finds in a dead cycle, in any order: this one, too, before
+    the `BlockingReader` whose closing puts back what is in it.
+    """
+
+    __slots__ = ()
+
+    def __del__(self) -> None:
+        """Do not close it."""
 
 
 def _rest_of(reader: BytesReader) -> BytesView:

@@ -45,6 +45,11 @@ SLICE_NBYTES: Final = 65_536
 """How much is sent at once to a sink that does not say how far it is: a block of the pool."""
 
 
+LAST_LOOK_SECONDS: Final = 0.001
+"""What a wait has at least: when an outer scope has ended the one before together with the stretch,
+what was waited for may have come since. A guess: enough to look."""
+
+
 def _count_of(nbytes: SupportsIndex) -> int:
     return positive_count_of(nbytes, "nbytes")
 
@@ -103,7 +108,8 @@ class _Stopwatch:
 
     async def over(self, wait: Awaitable[T]) -> T:
         """Return what `wait` does; raise PeerTooSlow if the stretch's time is over before."""
-        self._scope = scope = trio.CancelScope(deadline=trio.current_time() + self._left)
+        left = self._left if self._left > 0 else LAST_LOOK_SECONDS
+        self._scope = scope = trio.CancelScope(deadline=trio.current_time() + left)
         try:
             with scope:
                 return await wait

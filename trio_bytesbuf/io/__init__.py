@@ -8,14 +8,14 @@ How to read this room, in the order of the imports:
   (memory for a receive), `_descriptor`, and on it `_socket` and `_fd`; `_file_handle` and `_file`;
   `_datagram`;
 * what stands on these: `_listen`, `_tls`, `_process`; `_from_trio` and `_to_trio` for streams of
-  others; `_blocking` and `_in_thread` for code that blocks;
+  others; `_blocking`, `_beside` and `_in_thread` for code that blocks;
 * what is made of any of them: `_combinators`, `_guards`, `_copy`, `_send_file`, `_relay`.
 """
 
+from ._beside import consumed_by as consumed_by
+from ._beside import produced_by as produced_by
 from ._blocking import BlockingReader as BlockingReader
 from ._blocking import BlockingWriter as BlockingWriter
-from ._blocking import consumed_by as consumed_by
-from ._blocking import produced_by as produced_by
 from ._combinators import ChainedRead as ChainedRead
 from ._combinators import LimitedRead as LimitedRead
 from ._copy import copy as copy

@@ -420,7 +420,7 @@ class DescriptorStream(ReceivesSome, SendsAll, trio.abc.Stream):
 
     async def _send_without_writev(self, buffers: list[bytes | memoryview]) -> int:
         """Send some of `buffers` where the system has no `writev`."""
-        raise NotImplementedError
+        return os.write(self.fileno(), buffers[0])
 
     # Errors and the end
 

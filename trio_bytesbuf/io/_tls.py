@@ -66,7 +66,9 @@ class TlsStream(ReceivesSome, SendsAll, trio.abc.Stream):
     its relatives take that out.)
 
     Closing says farewell to the peer, and shakes hands for that if it has not been done, so it may
-    wait for the peer: use `trio.aclose_forcefully`, or a cancel scope, where it must not.
+    wait for the peer: use `trio.aclose_forcefully`, or a cancel scope, where it must not. But if
+    another task is shaking hands or sending, closing ends that and cuts the connection: end those
+    tasks first.
 
     Cancellation: before the handshake is done it spoils the stream, whatever the call:
     call `do_handshake` first where that matters. After it, receiving is atomic, but for the rare

@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 from pairs import noise
 
 from trio_bytesbuf import BytesView
-from trio_bytesbuf.io import File, open_binary_file
-from trio_bytesbuf.testing import SINK_CHECKS, SOURCE_CHECKS, FixedBlockMemory
+from trio_bytesbuf.io import File, open_binary_file, send_file
+from trio_bytesbuf.testing import SINK_CHECKS, SOURCE_CHECKS, FakeWrite, FixedBlockMemory
 
 way = each_way
 
@@ -457,13 +457,21 @@ async def test_wrong_arguments():
 
 
 async def test_offsets_that_no_file_has(way):
-    """Beyond what the system can count there is nothing to read, and no place to write."""
+    """They are refused, with the limit; where no disk reaches the system refuses to write."""
     async with a_file(b"abc") as (file, _):
-        for offset in (2**63, 10**30):
-            with pytest.raises(OverflowError):
-                await file.write_at(offset, BytesView(b"x"))
-            with pytest.raises(OverflowError):
-                await file.read_at(offset, 1)
+        for offset in (2**62 + 1, 2**63, 10**30):
+            calls = (
+                lambda at: file.write_at(at, BytesView(b"x")),
+                lambda at: file.read_at(at, 1),
+                lambda at: send_file(FakeWrite(), file, at),
+            )
+            for call in calls:
+                with pytest.raises(ValueError, match=f"at most {2**62}, not {offset}"):
+                    await call(offset)
+            for seek in (file.read_from, file.write_from):
+                with pytest.raises(ValueError, match="at most"):
+                    seek(offset)
+        assert not await file.read_at(2**40, 1)
         with pytest.raises(OSError, match=r"argument|too large"):
-            await file.write_at(2**63 - 1, BytesView(b"x"))
+            await file.write_at(2**62, BytesView(b"x"))
         assert await file.size() == 3

@@ -55,6 +55,9 @@ FileMode = Literal["r", "r+", "w", "w+", "x", "x+", "a"]
 
 MODES: Final = ("r", "r+", "w", "w+", "x", "x+", "a")
 
+LARGEST_OFFSET: Final = 1 << 62
+"""No file has so many bytes, and with the size of a read added to it systems can still count."""
+
 READ_NOW_NBYTES: Final = 262_144
 """How much one read takes at the most. Larger ones gain little from the page cache (64 KiB: 5.0
 GB/s, 256 KiB: 7.3, 1 MiB: 7.7), and it is the 50 µs of work that a stream does between two
@@ -85,6 +88,14 @@ class Lease:
 
     is_plain: bool = False
     """Whether it is no provider's, so that keeping it costs nobody anything."""
+
+
+def offset_of(offset: SupportsIndex) -> int:
+    """Return a place in a file, or raise TypeError or ValueError."""
+    at = count_of(offset, "offset")
+    if at > LARGEST_OFFSET:
+        raise ValueError(f"offset must be at most {LARGEST_OFFSET}, not {at}")
+    return at
 
 
 class File(Read, Write):
@@ -173,9 +184,9 @@ class File(Read, Write):
         Raises:
           trio.BusyResourceError: a task is reading.
           trio.ClosedResourceError: this file was closed.
-          TypeError, ValueError: `offset` is no integer, or negative.
+          TypeError, ValueError: `offset` is no integer, negative, or over 2 ** 62.
         """
-        at = count_of(offset, "offset")
+        at = offset_of(offset)
         self._refuse_if_closed()
         if self._is_receiving:
             raise trio.BusyResourceError(f"another task is reading from {self!r}")
@@ -190,7 +201,7 @@ class File(Read, Write):
           trio.BusyResourceError: a task is writing.
           As `read_from` otherwise.
         """
-        at = count_of(offset, "offset")
+        at = offset_of(offset)
         self._refuse_if_closed()
         self._refuse_if_appending()
         if self._is_sending:
@@ -218,8 +229,7 @@ class File(Read, Write):
           io.UnsupportedOperation: it was opened for writing only.
           OSError: what the system reported, with the path.
           BadMemory: the memory gave none.
-          TypeError, ValueError: a number is no integer, or negative.
-          OverflowError: `offset` is 2 ** 63 or more, which no system counts to.
+          TypeError, ValueError: a number is no integer, or negative; `offset` is over 2 ** 62.
 
         Cancellation: atomic. A thread that waits for the disk is left to itself.
 
@@ -227,7 +237,7 @@ class File(Read, Write):
         No copy in Python; a piece for each 256 KiB, and a checkpoint. A thread, some 65 µs,
         for what is not in the page cache, and at the end of the file; else about 5 µs.
         """
-        at, left = count_of(offset, "offset"), count_of(max_bytes, "max_bytes")
+        at, left = offset_of(offset), count_of(max_bytes, "max_bytes")
         if not left:
             await checkpoint()
             self._refuse_reading()
@@ -359,15 +369,15 @@ class File(Read, Write):
           trio.ClosedResourceError: this file was closed, here or by another task.
           io.UnsupportedOperation: it was opened for reading only, or to append.
           OSError: what the system reported, with the path: a full disk, say.
-          TypeError, ValueError: `offset` is no integer, or negative; `view` is no `BytesView`.
-          OverflowError: `offset` is 2 ** 63 or more.
+          TypeError, ValueError: `offset` is no integer, negative, or over 2 ** 62; `view` is no
+            `BytesView`.
 
         Cancellation: resumable. To call this again writes the same bytes to the same place. Up to
         8 MiB it is atomic.
 
         Cost: a thread, some 65 µs, for each 8 MiB; no copy in Python but of small pieces.
         """
-        at = count_of(offset, "offset")
+        at = offset_of(offset)
         if not isinstance(view, BytesView):
             raise TypeError(f"write_at writes a BytesView, not {type(view).__name__}")
         try:

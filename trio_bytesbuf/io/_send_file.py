@@ -37,7 +37,7 @@ from trio.lowlevel import checkpoint
 from .._errors import UnexpectedEof
 from ..seq import BytesView
 from ..seq._flat import count_of
-from ._file import READ_NOW_NBYTES, File
+from ._file import READ_NOW_NBYTES, File, offset_of
 from ._socket import SocketStream
 from ._write import Write
 
@@ -125,7 +125,7 @@ async def send_file(
         raise TypeError(f"send_file sends to a Write, not to a {type(sink).__name__}")
     if not isinstance(file, File):
         raise TypeError(f"send_file sends a File, not a {type(file).__name__}")
-    start = count_of(offset, "offset")
+    start = offset_of(offset)
     wanted = None if nbytes is None else count_of(nbytes, "nbytes")
     sent, is_over = 0, False
     if isinstance(sink, SocketStream) and _is_worth_a_thread(wanted):

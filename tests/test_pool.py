@@ -458,6 +458,13 @@ def is_too_deep(dive: Callable[[int], None], frames: int) -> bool:
 
 def lease_under_ctrl_c() -> None:
     """Interrupt a tight loop of leases at random moments. Run in a process."""
+    before = sys.unraisablehook
+
+    def report(unraisable: sys.UnraisableHookArgs) -> None:
+        if not issubclass(unraisable.exc_type, KeyboardInterrupt):
+            before(unraisable)
+
+    sys.unraisablehook = report  # in a finalizer, or the collector's callback, nobody can raise it
     keeper = Keeper(GlobalPool(max_idle_nbytes=4 * BLOCK), 1)
     signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(signal.SIGINT))
     for _ in range(200):

@@ -185,7 +185,7 @@ async def produced_by(fn: Callable[[BlockingWriter], object]) -> AsyncIterator[R
       ...         packed.write(b"many bytes" * 100)
       >>> async def main():
       ...     async with produced_by(compress) as source:
-      ...         return gzip.decompress(await source.read_to_end(10_000))[:10]
+      ...         return gzip.decompress(bytes(await source.read_to_end(10_000)))[:10]
       >>> trio.run(main)
       b'many bytes'
     """

@@ -460,7 +460,7 @@ def lease_under_ctrl_c() -> None:
     """Interrupt a tight loop of leases at random moments. Run in a process."""
     before = sys.unraisablehook
 
-    def report(unraisable: sys.UnraisableHookArgs) -> None:
+    def report(unraisable) -> None:
         if not issubclass(unraisable.exc_type, KeyboardInterrupt):
             before(unraisable)
 

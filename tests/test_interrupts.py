@@ -6,6 +6,7 @@ What was put, taken or read when it struck may be lost. That is all that is prom
 from __future__ import annotations
 
 import contextlib
+import gc
 import itertools
 import signal
 import sys
@@ -37,6 +38,7 @@ def interrupted_at(place: int, operation: Callable[[], object]) -> bool:
             if places == place:
                 raise KeyboardInterrupt
 
+    gc.disable()  # what strikes in a callback of the collector's is raised by nobody
     sys.setprofile(look)
     try:
         operation()
@@ -44,6 +46,7 @@ def interrupted_at(place: int, operation: Callable[[], object]) -> bool:
         return True
     finally:
         sys.setprofile(None)
+        gc.enable()
     return False
 
 
@@ -177,6 +180,7 @@ async def interrupted_while(place: int, operation: Callable[[], Awaitable[object
             if places == place:
                 raise KeyboardInterrupt
 
+    gc.disable()  # what strikes in a callback of the collector's is raised by nobody
     sys.setprofile(look)
     try:
         await operation()
@@ -184,6 +188,7 @@ async def interrupted_while(place: int, operation: Callable[[], Awaitable[object
         return True
     finally:
         sys.setprofile(None)
+        gc.enable()
     return False
 
 

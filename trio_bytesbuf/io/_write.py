@@ -9,8 +9,9 @@ import trio
 from trio.lowlevel import checkpoint
 
 from ..seq import BytesView
+from ..seq._view import make_view
 from ._endpoint import Endpoint
-from ._vectored import JOIN_AHEAD_NBYTES, JOIN_BELOW_NBYTES
+from ._vectored import JOIN_AHEAD_NBYTES, JOIN_ALL_NBYTES, JOIN_BELOW_NBYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -94,10 +95,8 @@ class Write(Endpoint):
         """
         parts = list(parts)
         if set(map(type, parts)) == {bytes}:
-            plain = cast("list[bytes]", parts)
-            largest = max(map(len, plain))
-            if largest < JOIN_BELOW_NBYTES and len(plain) * largest <= JOIN_AHEAD_NBYTES:
-                parts = [b"".join(plain)]  # a view of each would cost more than copying it
+            await self.write_view(_view_of(cast("list[bytes]", parts)))
+            return
         views = [part if isinstance(part, BytesView) else BytesView(part) for part in parts]
         await self.write_view(BytesView.from_views(views))
 
@@ -147,3 +146,12 @@ class Write(Endpoint):
             await self._wait_write_might_not_block()
         finally:
             self._is_sending = False
+
+
+def _view_of(parts: list[bytes]) -> BytesView:
+    """Return a view of `parts`, which are joined where sending would join them anyway."""
+    nbytes = sum(map(len, parts))
+    are_small = nbytes < len(parts) * JOIN_BELOW_NBYTES  # by and large: it is not worth more
+    if nbytes <= JOIN_ALL_NBYTES or (are_small and nbytes <= JOIN_AHEAD_NBYTES):
+        return BytesView(b"".join(parts))  # a view of each would cost more than copying it
+    return make_view(tuple(map(memoryview, filter(None, parts))), nbytes)

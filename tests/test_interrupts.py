@@ -10,7 +10,8 @@ import gc
 import itertools
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
+from typing import Self
 
 import pytest
 import trio
@@ -24,30 +25,32 @@ from trio_bytesbuf.seq import Block
 OURS = trio_bytesbuf.__path__[0]
 
 
-def interrupted_at(place: int, operation: Callable[[], object]) -> bool:
-    """Run it with an interrupt at one of the places where CPython looks for signals.
+class InterruptAt:
+    """Strikes at one of the places where CPython looks for signals; `has_struck` says whether.
 
-    These are the entry of a function, and behind a call of C code. Say whether there was that one.
+    These are the entry of a function, and behind a call of C code; only those in our files count.
     """
-    places = 0
 
-    def look(frame, event, _):
-        nonlocal places
+    def __init__(self, place: int) -> None:
+        self.left = place
+        self.has_struck = False
+
+    def look(self, frame, event, _) -> None:
         if event in ("call", "c_return") and frame.f_code.co_filename.startswith(OURS):
-            places += 1
-            if places == place:
+            self.left -= 1
+            if not self.left:
                 raise KeyboardInterrupt
 
-    gc.disable()  # what strikes in a callback of the collector's is raised by nobody
-    sys.setprofile(look)
-    try:
-        operation()
-    except KeyboardInterrupt:
-        return True
-    finally:
+    def __enter__(self) -> Self:
+        gc.disable()  # what strikes in a callback of the collector's is raised by nobody
+        sys.setprofile(self.look)
+        return self
+
+    def __exit__(self, exc_type, *_: object) -> bool:
         sys.setprofile(None)
         gc.enable()
-    return False
+        self.has_struck = exc_type is KeyboardInterrupt
+        return self.has_struck
 
 
 def filled() -> BytesBuf:
@@ -136,7 +139,9 @@ def test_an_interrupt_anywhere_changes_no_view_and_hangs_nothing(name: str) -> N
         while True:
             place += 1
             buf, operation = MAKERS[name]()
-            if not interrupted_at(place, operation):
+            with InterruptAt(place) as interrupt:
+                operation()
+            if not interrupt.has_struck:
                 break
             signal.setitimer(signal.ITIMER_REAL, 10)
             for view, data in use_on(buf):
@@ -169,29 +174,6 @@ WRITES = {
 }
 
 
-async def interrupted_while(place: int, operation: Callable[[], Awaitable[object]]) -> bool:
-    """Await it with an interrupt at a place, as `interrupted_at` does."""
-    places = 0
-
-    def look(frame, event, _):
-        nonlocal places
-        if event in ("call", "c_return") and frame.f_code.co_filename.startswith(OURS):
-            places += 1
-            if places == place:
-                raise KeyboardInterrupt
-
-    gc.disable()  # what strikes in a callback of the collector's is raised by nobody
-    sys.setprofile(look)
-    try:
-        await operation()
-    except KeyboardInterrupt:
-        return True
-    finally:
-        sys.setprofile(None)
-        gc.enable()
-    return False
-
-
 @pytest.mark.parametrize("room", [0, 40_000], ids=["appended", "in place"])
 @pytest.mark.parametrize("read", READS.values(), ids=READS)
 async def test_an_interrupted_read_leaves_nothing_claimed(read, room: int) -> None:
@@ -212,14 +194,15 @@ async def test_an_interrupted_read_leaves_nothing_claimed(read, room: int) -> No
 
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(more)
-                was = await interrupted_while(place, lambda: read(ours, buf))  # noqa: B023
+                with InterruptAt(place) as interrupt:
+                    await read(ours, buf)
             await theirs.send_all(b"after")
             while not (await ours.receive_view()).endswith(b"after"):
                 pass
             with contextlib.suppress(MemoryInUse) if room else contextlib.nullcontext():
                 buf.reserve(5)
                 buf.put_slice(b"after")
-        if not was:
+        if not interrupt.has_struck:
             break
     assert place > 10
 
@@ -230,9 +213,10 @@ async def test_an_interrupted_write_leaves_nothing_claimed(write) -> None:
     for place in itertools.count(1):
         ours, theirs = await socketpair()
         async with closing(ours, theirs):
-            was = await interrupted_while(place, lambda: write(ours))  # noqa: B023
+            with InterruptAt(place) as interrupt:
+                await write(ours)
             with contextlib.suppress(trio.ClosedResourceError):  # after send_eof
                 await ours.send_all(b"after")
-        if not was:
+        if not interrupt.has_struck:
             break
     assert place > 3

@@ -16,7 +16,7 @@ PACKAGE = Path(trio_bytesbuf.__file__).parent
 NAME = PACKAGE.name
 
 # Each room imports only from those before it.
-ROOMS = ["_errors", "seq", "mem", "io", "wire", "testing", "cli", "__main__"]
+ROOMS = ["_errors", "seq", "mem", "io", "buffered", "wire", "testing", "cli", "__main__"]
 
 MAX_LINES = 600
 """A longer file holds two subjects."""

@@ -1,22 +1,25 @@
 """Byte sequences for trio programs: pooled, cut and joined without copying, sent vectored.
 
-How to read this package: four rooms, in the order in which bytes pass through them.
+How to read this package: five rooms, in the order in which bytes pass through them.
 
-    seq    what a byte sequence is: views, readers, builders, and what they have in common
-    mem    where its memory lives: the pool, and other providers
-    io     how it moves: sources, sinks, sockets, pipes, files, TLS; trio's streams both ways
-    wire   what it means: hooks for serializers
+    seq        what a byte sequence is: views, readers, builders, and what they have in common
+    mem        where its memory lives: the pool, and other providers
+    io         how it moves: sources, sinks, sockets, pipes, files, TLS; trio's streams both ways
+    buffered   how it is told apart: buffered streams, lines, frames, many for one checkpoint
+    wire       what it means: hooks for serializers
 
 `testing` is for tests of programs that use the library. Each room imports only from those
 before it; `tests/test_house.py` holds us to that. The names below are the everyday ones; the rooms
 have the others.
 """
 
+from ._errors import BadFrame as BadFrame
 from ._errors import BadMemory as BadMemory
 from ._errors import BadSource as BadSource
 from ._errors import BudgetExceeded as BudgetExceeded
 from ._errors import BufferFull as BufferFull
 from ._errors import BytesBufError as BytesBufError
+from ._errors import FrameTooLarge as FrameTooLarge
 from ._errors import HandleExpired as HandleExpired
 from ._errors import InspectionFailed as InspectionFailed
 from ._errors import LimitExceeded as LimitExceeded
@@ -26,6 +29,19 @@ from ._errors import NotEnoughBytes as NotEnoughBytes
 from ._errors import Released as Released
 from ._errors import UnexpectedEof as UnexpectedEof
 from ._errors import VarintTooLong as VarintTooLong
+from .buffered import BufReader as BufReader
+from .buffered import BufStream as BufStream
+from .buffered import BufWriter as BufWriter
+from .buffered import Delimited as Delimited
+from .buffered import FixedLength as FixedLength
+from .buffered import FrameDecoder as FrameDecoder
+from .buffered import FrameReceiveChannel as FrameReceiveChannel
+from .buffered import FrameSendChannel as FrameSendChannel
+from .buffered import Framing as Framing
+from .buffered import IntoInnerError as IntoInnerError
+from .buffered import LengthPrefixed as LengthPrefixed
+from .buffered import Netstring as Netstring
+from .buffered import VarintPrefixed as VarintPrefixed
 from .io import BlockingReader as BlockingReader
 from .io import DatagramSocket as DatagramSocket
 from .io import FdStream as FdStream
@@ -67,12 +83,16 @@ from .seq import as_buf as as_buf
 from .seq import as_buf_mut as as_buf_mut
 
 __all__ = [
+    "BadFrame",
     "BadMemory",
     "BadSource",
     "BlockingReader",
     "BudgetExceeded",
     "Buf",
     "BufMut",
+    "BufReader",
+    "BufStream",
+    "BufWriter",
     "BufferFull",
     "BytesBuf",
     "BytesBufError",
@@ -81,18 +101,28 @@ __all__ = [
     "CappedPool",
     "Chain",
     "DatagramSocket",
+    "Delimited",
     "FdStream",
     "File",
+    "FixedLength",
+    "FrameDecoder",
+    "FrameReceiveChannel",
+    "FrameSendChannel",
+    "FrameTooLarge",
+    "Framing",
     "GlobalPool",
     "GuardedRead",
     "GuardedStream",
     "GuardedWrite",
     "HandleExpired",
     "InspectionFailed",
+    "IntoInnerError",
+    "LengthPrefixed",
     "LimitExceeded",
     "Limited",
     "MemoryInUse",
     "MinRate",
+    "Netstring",
     "NotAdjacent",
     "NotEnoughBytes",
     "PeerTooSlow",
@@ -102,6 +132,7 @@ __all__ = [
     "SocketStream",
     "TlsStream",
     "UnexpectedEof",
+    "VarintPrefixed",
     "VarintTooLong",
     "Write",
     "as_buf",

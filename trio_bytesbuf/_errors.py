@@ -198,3 +198,28 @@ class DatagramTruncated(BytesBufError, ValueError):
 
     def __str__(self) -> str:
         return f"a datagram of more than {self.limit} bytes arrived, and is lost"
+
+
+@attrs.define(eq=False, slots=False)
+class FrameTooLarge(LimitExceeded):
+    """A frame has, or announces, more bytes than are allowed. Nothing was taken, or sent."""
+
+    announced: int
+    """How many bytes its payload has."""
+
+    def __str__(self) -> str:
+        return f"a frame may have {self.limit} bytes at the most, this one has {self.announced}"
+
+
+@attrs.define(eq=False, slots=False)
+class BadFrame(BytesBufError, ValueError):
+    """What has arrived is not of the format that was agreed on. Nothing was taken."""
+
+    complaint: str
+    """What is there."""
+
+    front: bytes
+    """The bytes it was seen by."""
+
+    def __str__(self) -> str:
+        return f"instead of a frame, there is {self.complaint}: {self.front!r}"

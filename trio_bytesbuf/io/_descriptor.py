@@ -137,6 +137,8 @@ class DescriptorStream(ReceivesSome, SendsAll, trio.abc.Stream):
 
     # The descriptor
 
+    _counts_exactly = True
+
     _end_errnos: frozenset[int] = frozenset()
     """The errors by which the system tells who receives of the end; see `_fd`."""
 
@@ -417,6 +419,19 @@ class DescriptorStream(ReceivesSome, SendsAll, trio.abc.Stream):
         finally:
             del plan  # an error that is looked at holds this frame, but not the caller's memory
         await cancel_shielded_checkpoint()
+
+    def _write_now(self, view: BytesView) -> int:
+        if not CAN_READ_IN_PLACE or self._is_end_announced():
+            return 0
+        plan = SendPlan(view._pieces, view._nbytes)
+        try:
+            sent = os.writev(self._open_fileno(), plan.buffers())
+        except OSError:
+            return 0
+        self._copied_nbytes += plan.joined_nbytes
+        self._send_calls += 1
+        self._sent_nbytes += sent
+        return sent
 
     async def _send_without_writev(self, buffers: list[bytes | memoryview]) -> int:
         """Send some of `buffers` where the system has no `writev`."""

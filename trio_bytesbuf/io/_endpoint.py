@@ -27,7 +27,11 @@ class Endpoint(Memory, trio.abc.AsyncResource):
 
     _progress: Callable[[int], object] | None = None
     """Called with the number of bytes that a system call has moved, by the task that moves them.
-    Guards set it, to see that a long send goes on."""
+    Guards set it, to see that a long send goes on, and buffered writers, to know what is left."""
+
+    _counts_exactly = False
+    """Whether `_progress` is told of exactly the bytes that were given to be sent, each as soon as
+    it cannot be called back, and of all of them. Then a cancelled send can be gone on with."""
 
     @property
     def memory(self) -> Memory:

@@ -134,6 +134,8 @@ class File(Read, Write):
       (BytesView(b'Jello, world!'), BytesView(b'world'))
     """
 
+    _counts_exactly = True
+
     def __init__(self, raw: io.FileIO, *, memory: Memory | None = None) -> None:
         if not isinstance(raw, io.FileIO):
             raise TypeError(f"a File needs an unbuffered binary file, not {type(raw).__name__}")

@@ -129,6 +129,7 @@ class StapledAdapter(HalfCloseableAdapter):
         self._source: Read = from_trio(stapled.receive_stream, memory=memory)
         self._sink: Write = from_trio(stapled.send_stream, memory=memory)
         super().__init__(trio.StapledStream(self._sink, self._source), memory)
+        self._counts_exactly = self._sink._counts_exactly
 
     async def _receive_view(self, max_bytes: int | None) -> BytesView:
         return await self._source.receive_view(max_bytes)

@@ -207,6 +207,7 @@ class SinkGuard(Write):
         self._sink = sink
         self._sending = _Stopwatch(rate)
         self._is_told = False  # by the sink, how far it is
+        self._counts_exactly = sink._counts_exactly
 
     @property
     def memory(self) -> Memory:

@@ -207,6 +207,8 @@ class FakeWrite(_Fake, Write):
     Idea: `testing::FakeWrite` of bytesbuf_io.
     """
 
+    _counts_exactly = True
+
     def __init__(
         self,
         *,

@@ -1,0 +1,231 @@
+"""`FrameCutter`: frames out of a buffer, for whoever has one: a decoder, a channel.
+
+Law 1. A frame is taken when all of it is there and it could be made into what is wanted; until then
+       its bytes stay. What is refused (too large, bad, no text) is the same when asked again.
+Law 2. What comes before something that is refused is given away first.
+Law 3. Frames that lie whole in the window are cut in one go; for one that does not, it is measured.
+       Either way no byte is looked at again that was searched in vain.
+Law 4. A frame that is skipped is dropped as it arrives. Until its end it is nothing else's turn.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+
+import attrs
+
+from .._errors import FrameTooLarge, UnexpectedEof
+from ..seq import BytesView
+from ..seq._view import make_view
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..seq import BlockRef
+    from ._framing import Framing
+    from ._receive_buffer import ReceiveBuffer
+
+T = TypeVar("T")
+
+MAX_FRAME_NBYTES: Final = 1_048_576
+"""How many bytes a payload may have if nobody says otherwise."""
+
+BATCH_ITEMS: Final = 1000
+"""How many frames one batch has at the most if nobody says otherwise: some 100 to 400 µs of
+cutting, after which it is another task's turn."""
+
+BATCH_NBYTES: Final = 262_144
+"""A batch ends with the frame that brings it to so many bytes: as much as one receive brings."""
+
+
+@attrs.frozen
+class Kind(Generic[T]):
+    """What frames are given away as."""
+
+    of_view: Callable[[BytesView], T]
+    """Make one of a view."""
+
+    of_slices: Callable[[list[Any], BlockRef | None], list[T]] | None
+    """Make all of what was cut out of a window; None if it is what is wanted."""
+
+    is_copied: bool
+    """Whether it is cut out of a copy of the window, as `bytes`."""
+
+
+def _views_of(slices: list[Any], ref: BlockRef | None) -> list[BytesView]:
+    refs = None if ref is None else (ref,)
+    return [
+        make_view((piece,), piece.nbytes, refs) if piece.nbytes else make_view((), 0)
+        for piece in slices
+    ]
+
+
+VIEWS: Final = Kind(lambda view: view, _views_of, is_copied=False)
+MEMORYVIEWS: Final = Kind(BytesView.contiguous, None, is_copied=False)
+BYTES: Final = Kind(BytesView.to_bytes, None, is_copied=True)
+KINDS: Final[dict[object, Kind[Any]]] = {BytesView: VIEWS, memoryview: MEMORYVIEWS, bytes: BYTES}
+
+
+def kind_of(item_type: object) -> Kind[Any]:
+    """Return how frames become of this type.
+
+    Raises:
+      TypeError: they do not.
+    """
+    kind = KINDS.get(item_type)
+    if kind is None:
+        raise TypeError(f"frames are BytesView, memoryview or bytes, not {item_type!r}")
+    return kind
+
+
+def text_kind(encoding: str, errors: str) -> Kind[str]:
+    """Return how lines become text.
+
+    Raises:
+      LookupError: there is no such encoding, or no such way to treat errors.
+      ValueError: it has other bytes for the ends of lines than ASCII has.
+    """
+    if "a\r\n".encode(encoding, errors) != b"a\r\n" or b"\r\n".decode(encoding, errors) != "\r\n":
+        raise ValueError(f"lines cannot be told apart in {encoding} before it is decoded")
+    if encoding.lower().replace("_", "-") in ("utf-8", "utf8") and errors == "strict":
+        return Kind(BytesView.decode, lambda slices, _: [line.decode() for line in slices], True)
+    return Kind(
+        lambda view: view.decode(encoding, errors),
+        lambda slices, _: [line.decode(encoding, errors) for line in slices],
+        is_copied=True,
+    )
+
+
+@attrs.define(eq=False)
+class FrameCutter(Generic[T]):
+    """What a framing makes of what is in a buffer."""
+
+    _buffer: ReceiveBuffer
+    _framing: Framing
+    _max_nbytes: int
+    _kind: Kind[T]
+    _needs_text: bool = attrs.field(init=False)
+    _is_skipping: bool = attrs.field(init=False, default=False)
+    _drop_nbytes: int = attrs.field(init=False, default=0)
+
+    def __attrs_post_init__(self) -> None:
+        self._needs_text = self._framing._needs_text or self._kind.is_copied
+
+    def take(self) -> T | None:
+        """Return the frame at the front, or None if it is not all there."""
+        items = self._cut(1)
+        return items[0] if items else self._take_measured()
+
+    def take_batch(self, max_items: int) -> list[T]:
+        """Return the frames that are there, at most `max_items`; an empty list if none is."""
+        buffer = self._buffer
+        items: list[T] = []
+        least = len(buffer) - BATCH_NBYTES  # what is left then is for the next batch
+        while (missing := max_items - len(items)) and len(buffer) > max(0, least):
+            try:
+                found = self._cut(missing)
+                if not found:
+                    item = self._take_measured()
+                    if item is None:
+                        break
+                    found = [item]
+            except ValueError:  # of which all these errors are
+                if items:
+                    break  # Law 2
+                raise
+            items = items + found if items else found
+        return items
+
+    def _cut(self, max_items: int) -> list[T]:
+        """Return frames that lie whole in the window."""
+        buffer = self._buffer
+        framing = self._framing
+        if buffer._stuck_for is framing or self._is_skipping:
+            return []
+        at = buffer._at
+        text = (buffer._text or buffer.text()) if self._needs_text else None
+        window = text if self._kind.is_copied else buffer._window
+        slices: list[Any] = []
+        end = framing._cut(window, text, at, slices, max_items, self._max_nbytes)
+        if not slices:
+            buffer._stuck_for = framing
+            return []
+        of_slices = self._kind.of_slices
+        if of_slices is not None:
+            try:
+                slices = of_slices(slices, buffer._ref)
+            except UnicodeError:
+                if max_items == 1:
+                    raise
+                return self._cut(max_items // 2)  # fewer, until the bad one is not among them
+        buffer._move_to(end)
+        return slices
+
+    def _take_measured(self) -> T | None:
+        """Return the frame at the front, wherever its bytes are."""
+        if self._is_skipping and not self.skip():
+            return None
+        if not self._buffer:
+            return None
+        extent = self._framing.measure(self._buffer, self._max_nbytes)
+        return None if extent is None else self._take_extent(*extent)
+
+    def _take_extent(self, before: int, nbytes: int, after: int) -> T | None:
+        total = before + nbytes + after
+        buffer = self._buffer
+        if total < 1:
+            raise RuntimeError(f"{self._framing!r} has measured a frame of {total} bytes")
+        if nbytes > self._max_nbytes:
+            raise FrameTooLarge(limit=self._max_nbytes, arrived=len(buffer), announced=nbytes)
+        if total > len(buffer):
+            return None
+        item = self._kind.of_view(buffer.peek(before + nbytes)[before:])
+        buffer.discard(total)
+        return item
+
+    def take_last(self) -> T | None:
+        """Return the last frame of a stream that has ended, or None if there is none.
+
+        Raises:
+          UnexpectedEof: the stream was cut in the middle of a frame.
+        """
+        buffer = self._buffer
+        if self._is_skipping:
+            self.skip_last()
+        if not buffer:
+            return None
+        extent = self._framing.measure(buffer, self._max_nbytes)
+        if extent is None:
+            extent = self._framing.measure_last(buffer)
+            if extent is not None:
+                return self._take_extent(*extent)
+        wanted = len(buffer) + 1 if extent is None else sum(extent)
+        raise UnexpectedEof(wanted=wanted, arrived=len(buffer))
+
+    def skip(self) -> bool:
+        """Drop what there is of the frame at the front; say whether that was all of it. (Law 4)"""
+        buffer = self._buffer
+        self._is_skipping = True
+        if not self._drop_nbytes:
+            extent = self._framing.measure(buffer, sys.maxsize // 2) if buffer else None
+            if extent is None:
+                buffer.discard(self._framing.droppable_nbytes(buffer) if buffer else 0)
+                return False
+            self._drop_nbytes = sum(extent)
+        step = min(self._drop_nbytes, len(buffer))
+        buffer.discard(step)
+        self._drop_nbytes -= step
+        self._is_skipping = self._drop_nbytes > 0
+        return not self._is_skipping
+
+    def skip_last(self) -> bool:
+        """Drop the last frame of a stream that has ended; say whether there was one."""
+        if not self._is_skipping and not self._buffer:
+            return False
+        extent = None if self._drop_nbytes else self._framing.measure_last(self._buffer)
+        if extent is None:
+            raise UnexpectedEof(wanted=max(1, self._drop_nbytes), arrived=len(self._buffer))
+        self._buffer.clear()
+        self._is_skipping = False
+        return True

@@ -1,0 +1,199 @@
+"""`BufStream`: both halves of a stream buffered, each by itself."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar, cast
+
+import trio
+
+from ..io import Read, Write, from_trio
+from ..io._trio_sides import SendsEof
+from ._filling import READ_AHEAD_NBYTES
+from ._reading import Reading
+from ._writer import HIGH_WATER_NBYTES, LOW_WATER_NBYTES, MAX_NBYTES, IntoInnerError
+from ._writing import Marks, Writing
+
+if TYPE_CHECKING:
+    from typing import SupportsIndex
+
+    from ..io import ReadWrite
+    from ..seq import BytesView
+
+StreamT = TypeVar("StreamT", bound="ReadWrite | trio.abc.Stream")
+
+GONE: Final = (trio.BrokenResourceError, trio.ClosedResourceError)
+
+
+class BufStream(Reading, Writing, trio.abc.Stream, Generic[StreamT]):
+    """Buffers both halves of a stream, each by itself: a `BufReader` and a `BufWriter` in one.
+
+    A trio stream itself, and a `trio.abc.HalfCloseableStream` if what it stands on has a
+    `send_eof`. One task may read while another writes. `send_eof` and `aclose` flush first, and
+    wait for that as long as the peer takes; see `BufWriter`.
+
+    Args:
+      stream: a trio stream, or what is both a `Read` and a `Write`. Closing this closes it.
+      read_ahead_nbytes: as for `BufReader`.
+      low_water_nbytes, high_water_nbytes, max_nbytes: as for `BufWriter`.
+      flush_before_waiting: send what was written before a read waits for the peer, so that nobody
+        waits for the reply to a request that was never sent. A read is never refused, and never
+        fails, because of that: if another task is flushing, that task does it, and if sending
+        fails, the next `flush` says so. Over sockets and pipes, a peer that reads only when it has
+        been read from does not block the read.
+
+    Raises:
+      TypeError: `stream` is neither, or a number is no integer.
+      ValueError: a number is out of its range.
+
+    Example:
+      >>> async def main():
+      ...     ours, theirs = memory_pair()
+      ...     async with BufStream(ours) as client, BufStream(theirs) as server:
+      ...         client.write_line("one")
+      ...         client.write_line("two")
+      ...         await client.flush()
+      ...         return await server.read_line(), server.try_read_line()
+      >>> trio.run(main)
+      (b'one', b'two')
+
+    Idea: `BufStream` of the Rust crate bufstream.
+    """
+
+    def __new__(cls, stream: object, **_options: Any) -> Self:
+        by_halves = cls is BufStream and hasattr(stream, "send_eof")
+        made: Any = object.__new__(HalfCloseableBufStream if by_halves else cls)
+        return made  # type: ignore[no-any-return]
+
+    def __init__(
+        self,
+        stream: StreamT,
+        *,
+        read_ahead_nbytes: SupportsIndex = READ_AHEAD_NBYTES,
+        low_water_nbytes: SupportsIndex = LOW_WATER_NBYTES,
+        high_water_nbytes: SupportsIndex = HIGH_WATER_NBYTES,
+        max_nbytes: SupportsIndex = MAX_NBYTES,
+        flush_before_waiting: bool = False,
+    ) -> None:
+        both: Any = stream
+        if not (isinstance(both, Read) and isinstance(both, Write)):
+            both = from_trio(both)
+        marks = Marks.of(low_water_nbytes, high_water_nbytes, max_nbytes)
+        self._read_from(both, read_ahead_nbytes)
+        self._write_to(both, marks)
+        self._inner = stream
+        self._flushes_first = flush_before_waiting
+
+    def __repr__(self) -> str:
+        return (
+            f"<{type(self).__name__}, {len(self._buffer)} bytes to be read and "
+            f"{self._buffered_nbytes} to be sent, over {self._inner!r}>"
+        )
+
+    @property
+    def inner(self) -> StreamT:
+        """The stream, as it was given; see `BufReader.inner` and `BufWriter.inner`."""
+        return cast("StreamT", self._inner)
+
+    # Sending before waiting
+
+    async def _flush_first(self) -> None:
+        """Send what goes without waiting for the peer, or all, where that cannot be told."""
+        if not self._buffered_nbytes or self._is_sending or self._is_spoiled:
+            return
+        self._is_sending = True
+        try:
+            if self._sink._counts_exactly:
+                self._sent(self._sink._write_now(self.unsent))
+            if self._buffered_nbytes and not self._sink._counts_exactly:
+                await self._flush(self._buffered_nbytes)
+        except GONE:
+            return  # the next flush will say so
+        finally:
+            self._is_sending = False
+
+    async def _flush_meanwhile(self) -> None:
+        """Send what is in the buffer while another task receives."""
+        try:
+            await self._flush_at_the_end()
+        except GONE:
+            return
+
+    async def _receive_from_source(self, max_bytes: int | None) -> BytesView:
+        if not (self._flushes_first and self._buffered_nbytes):
+            return await super()._receive_from_source(max_bytes)
+        await self._flush_first()
+        if not self._buffered_nbytes or self._is_sending or self._is_spoiled:
+            return await super()._receive_from_source(max_bytes)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._flush_meanwhile)
+            view = await super()._receive_from_source(max_bytes)
+            nursery.cancel_scope.cancel()  # what is left is sent by the next flush
+        return view
+
+    # Elsewhere in a file
+
+    async def seek(self, offset: SupportsIndex, whence: int = io.SEEK_SET) -> int:
+        """Flush, and go on at another place of a file, reading and writing; see `BufReader.seek`.
+
+        Raises:
+          As `flush` and `BufReader.seek`.
+
+        Cancellation: as `flush`; the place is the old one.
+        """
+        self._seekable()
+        await self.flush()
+        place = await super().seek(offset, whence)
+        file: Any = self._sink
+        file.write_from(place)
+        return place
+
+    # The end
+
+    async def into_inner(self) -> tuple[StreamT, BytesView]:
+        """Flush, and give the stream back, open, with the bytes that were received and not read.
+
+        Raises:
+          IntoInnerError: flushing failed; the cause says why. This can still be used.
+          trio.BusyResourceError: another task is reading, flushing or sending.
+          trio.ClosedResourceError: this was closed, or gave the stream back before.
+
+        Cancellation: as `flush`; the stream was not given back.
+
+        Idea: `into_inner` of the Rust crate bufstream, which loses what was received.
+        """
+        if self._is_receiving:
+            await self._refuse_receiving()
+        if self._is_sending or self._is_closed:
+            await self._refuse_sending()
+        self._is_sending = self._is_receiving = True
+        try:
+            await self._flush(self._buffered_nbytes)
+            while self._buffered_nbytes:  # what was written meanwhile
+                await self._flush(self._buffered_nbytes)
+            self._is_closed = True
+        except Exception as exc:
+            raise IntoInnerError(self, self.unsent) from exc
+        finally:
+            self._is_sending = self._is_receiving = False
+        return self.inner, self._buffer.take_all()
+
+    async def _aclose(self) -> None:
+        try:
+            await self._flush_at_the_end()
+        finally:
+            self._drop()
+            self._buffer.clear()
+            await self._sink.aclose()
+
+
+class HalfCloseableBufStream(BufStream[StreamT], SendsEof, trio.abc.HalfCloseableStream):
+    """What `BufStream` makes of a stream that has a `send_eof`."""
+
+    async def _send_eof(self) -> None:
+        """Flush, and tell the peer that nothing more will be sent."""
+        if not self._is_end_announced:
+            await self._flush(self._buffered_nbytes)
+        sink: Any = self._sink
+        await sink.send_eof()
+        self._is_end_announced = True

@@ -1,0 +1,405 @@
+"""`Writing`: what a buffered writer does: it takes bytes at once and sends them when told to.
+
+    | queue: pieces, in order | tail: small ones, joined |
+    |<------------------ buffered_nbytes --------------->|
+
+Law 1. What is in the buffer has not been sent, as far as the sink tells; what was sent is in it no
+       more. Sinks that count exactly (`_counts_exactly`) tell of each byte when it is gone, so a
+       flush that is cancelled is gone on with by the next, and no byte is sent twice.
+Law 2. Other sinks tell nothing before all is sent. If a flush over one is cancelled nobody knows
+       what the peer has, so the writer is spoiled: it sends nothing more, and shows what it has.
+Law 3. What is taken cannot be changed by who gave it: mutable memory is copied, `bytes` and the
+       memory of views is not, unless it is little.
+Law 4. `write` never waits and takes everything or nothing: never more than `max_nbytes` in all.
+Law 5. Nothing is sent by a finalizer.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections import deque
+from typing import TYPE_CHECKING, Final, NoReturn, SupportsIndex
+
+import attrs
+import trio
+from trio.lowlevel import checkpoint
+
+from .._errors import BufferFull
+from ..io import Write, from_trio
+from ..io._trio_sides import SendsAll
+from ..seq import BufMut, BytesView
+from ..seq._flat import count_of, flat, positive_count_of
+from ..seq._view import make_view
+from ._cutter import MAX_FRAME_NBYTES
+from ._frames import FrameSendChannel
+from ._framing import Framing
+
+if TYPE_CHECKING:
+    from ..seq import Memory
+    from ..seq._flat import Buffer
+
+JOINED_NBYTES: Final = 1024
+"""Up to so many bytes are copied behind what is there: a piece of its own costs more, here and in
+the system call."""
+
+LENT_NBYTES: Final = 4096
+"""How much room `chunk_mut` lends at a time."""
+
+
+@attrs.frozen
+class Marks:
+    """How much a buffered writer holds before somebody should wait, and before it refuses."""
+
+    low_nbytes: int
+    high_nbytes: int
+    max_nbytes: int
+
+    @classmethod
+    def of(cls, low: SupportsIndex, high: SupportsIndex, most: SupportsIndex) -> Marks:
+        """Check and return them.
+
+        Raises:
+          ValueError: they are not in this order, or `most` is below 1.
+        """
+        marks = cls(
+            count_of(low, "low_water_nbytes"),
+            count_of(high, "high_water_nbytes"),
+            positive_count_of(most, "max_nbytes"),
+        )
+        if not marks.low_nbytes <= marks.high_nbytes <= marks.max_nbytes:
+            raise ValueError(
+                f"low_water_nbytes {marks.low_nbytes}, high_water_nbytes {marks.high_nbytes} and "
+                f"max_nbytes {marks.max_nbytes} must be in this order"
+            )
+        return marks
+
+
+class Writing(SendsAll, BufMut):
+    """The writing half of `BufWriter` and `BufStream`."""
+
+    _sink: Write
+    _inner: object
+    _marks: Marks
+    _queue: deque[memoryview]
+    _tail: bytearray
+    _buffered_nbytes = 0
+    _is_spoiled = False
+    _is_end_announced = False
+    _lent: bytearray | None = None
+
+    def _write_to(self, sink: Write | trio.abc.SendStream, marks: Marks) -> None:
+        """Write to `sink` from now on; the rest of a constructor."""
+        self._marks = marks
+        self._queue = deque()
+        self._tail = bytearray()
+        self._sink = sink if isinstance(sink, Write) else from_trio(sink)
+        self._inner = sink
+
+    @property
+    def memory(self) -> Memory:
+        """The sink's."""
+        return self._sink.memory
+
+    # What is in the buffer
+
+    @property
+    def unsent(self) -> BytesView:
+        """The bytes that were written and, as far as is known, not sent; for who looks on."""
+        return self._front(self._buffered_nbytes)
+
+    @property
+    def unsent_nbytes(self) -> int:
+        """How many bytes were written and, as far as is known, not sent."""
+        return self._buffered_nbytes
+
+    @property
+    def wants_drain(self) -> bool:
+        """Whether there is more in the buffer than the high water mark: time for `drain`."""
+        return self._buffered_nbytes > self._marks.high_nbytes
+
+    def _refuse_writing_now(self) -> NoReturn:
+        """Raise what keeps bytes from being taken, without a checkpoint."""
+        if self._is_closed:
+            raise trio.ClosedResourceError(f"this {type(self).__name__} was closed")
+        if self._is_end_announced:
+            raise trio.ClosedResourceError("the end of this stream was announced by send_eof")
+        raise trio.BrokenResourceError(
+            "an earlier flush did not come to its end, and nobody knows what the peer has"
+        )
+
+    # Writing, which never waits
+
+    def write(self, data: BytesView | Buffer) -> None:
+        """Put all bytes of `data` behind what is in the buffer; a flush sends them. Never waits.
+
+        Args:
+          data: a view, or any contiguous buffer. What can be changed is copied.
+
+        Raises:
+          BufferFull: there would be more than `max_nbytes` in the buffer; nothing was put.
+          TypeError: `data` is no view and no buffer.
+          trio.ClosedResourceError: this was closed, or the end of the stream announced.
+          trio.BrokenResourceError: an earlier flush was cancelled or failed, over a sink that does
+            not say how much it has sent.
+
+        Cost: one copy up to 1 KiB, and none of `bytes` and views beyond.
+        """
+        if self._is_closed or self._is_spoiled or self._is_end_announced:
+            self._refuse_writing_now()
+        if type(data) is bytes or type(data) is bytearray:
+            nbytes = len(data)
+            if nbytes <= JOINED_NBYTES and self._buffered_nbytes + nbytes <= self._marks.max_nbytes:
+                self._tail += data  # the common case, written out: a request, a reply, a header
+                self._buffered_nbytes += nbytes
+                return
+        view = _lasting(data)
+        nbytes = view._nbytes
+        if self._buffered_nbytes + nbytes > self._marks.max_nbytes:
+            raise BufferFull(
+                requested=nbytes, available=max(0, self._marks.max_nbytes - self._buffered_nbytes)
+            )
+        self._put(view)
+
+    def _put(self, view: BytesView) -> None:
+        """Put a view whose bytes will not change behind what is there."""
+        if view._nbytes <= JOINED_NBYTES:
+            for piece in view._pieces:
+                self._tail += piece
+        else:
+            self._seal()
+            self._queue.extend(view._pieces)
+        self._buffered_nbytes += view._nbytes
+
+    def _seal(self) -> None:
+        """Make a piece of the small ones that were joined."""
+        if self._tail:
+            tail, self._tail = self._tail, bytearray()
+            self._queue.append(memoryview(tail).toreadonly())
+
+    def write_line(self, line: str | BytesView | Buffer, newline: bytes = b"\n") -> None:
+        """Put a line and its end; text as UTF-8. Otherwise as `write`.
+
+        Raises:
+          ValueError: the line has a `newline` in it, so it would arrive as several.
+        """
+        data = line.encode() if isinstance(line, str) else line
+        view = data if isinstance(data, BytesView) else BytesView(data)
+        if newline in view:
+            raise ValueError(f"this line has a {newline!r} in it, so it would arrive as several")
+        self.write(view.to_bytes() + newline)
+
+    # Writing as a `BufMut`: numbers, structs, texts
+
+    def remaining_mut(self) -> int:
+        """Return how many bytes can be put before `max_nbytes` are in the buffer."""
+        return max(0, self._marks.max_nbytes - self._buffered_nbytes)
+
+    def put_slice(self, data: Buffer, /) -> None:
+        """Do what `write` does, under the name that every `BufMut` has for it."""
+        self.write(data)
+
+    def chunk_mut(self) -> memoryview:
+        """Lend room for writing; `advance_mut` ends the loan. See `BufMut`."""
+        if self._is_closed or self._is_spoiled or self._is_end_announced:
+            self._refuse_writing_now()
+        self._lent = bytearray(min(LENT_NBYTES, self.remaining_mut()))
+        return memoryview(self._lent)
+
+    def advance_mut(self, nbytes: SupportsIndex) -> None:
+        """Write the first `nbytes` bytes of the room that was lent; see `BufMut`."""
+        filled = count_of(nbytes, "nbytes")
+        lent = self._lent or bytearray()
+        if filled > len(lent):
+            raise BufferFull(requested=filled, available=len(lent))
+        self.write(lent[:filled])
+        self._lent = None
+
+    # Sending
+
+    async def flush(self) -> None:
+        """Send what is in the buffer now; what is written meanwhile stays for the next flush.
+
+        Raises:
+          trio.BusyResourceError: another task is flushing or sending.
+          trio.ClosedResourceError: this was closed, here or by another task.
+          trio.BrokenResourceError: the connection is gone; or an earlier flush was cancelled over
+            a sink that does not say how much it has sent. `unsent` has what was not sent.
+
+        Cancellation: *resumable* over sockets, pipes, files and guards of them: what was not sent
+        stays in the buffer, and the next flush goes on there. *Spoils* over TLS and streams of
+        others, which do not say how far they are: close this, nothing more is sent.
+
+        Cost: one system call if the peer keeps up.
+        """
+        if self._is_sending or self._is_closed:
+            await self._refuse_sending()
+        self._is_sending = True
+        try:
+            await self._flush(self._buffered_nbytes)
+        finally:
+            self._is_sending = False
+
+    async def drain(self) -> None:
+        """If more than the high water mark is in the buffer, send until it is the low one.
+
+        Raises:
+          As `flush`; but where nothing has to be sent, a flush of another task is no hindrance.
+
+        Cancellation: as `flush`.
+        """
+        if not self.wants_drain:
+            await checkpoint()
+            return
+        if self._is_sending or self._is_closed:
+            await self._refuse_sending()
+        self._is_sending = True
+        try:
+            await self._flush(self._buffered_nbytes - self._marks.low_nbytes)
+        finally:
+            self._is_sending = False
+
+    async def _flush(self, nbytes: int) -> None:
+        """Send the first `nbytes` bytes of the buffer. (Laws 1 and 2)"""
+        if self._is_spoiled:
+            await checkpoint()
+            self._refuse_writing_now()
+        if not nbytes:
+            await checkpoint()
+            return
+        view = self._front(nbytes)
+        sink = self._sink
+        if sink._counts_exactly:
+            before, sink._progress = sink._progress, self._sent
+            try:
+                await sink.write_view(view)
+            finally:
+                sink._progress = before
+                del view  # an error that is kept holds this frame, but no memory
+        else:
+            self._is_spoiled = True
+            try:
+                await sink.write_view(view)
+            finally:
+                del view
+            self._is_spoiled = False
+            self._sent(nbytes)
+
+    def _front(self, nbytes: int) -> BytesView:
+        """Return the first `nbytes` bytes of the buffer, which are there."""
+        self._seal()
+        if nbytes == self._buffered_nbytes:
+            return make_view(tuple(self._queue), nbytes)
+        return make_view(tuple(self._queue), self._buffered_nbytes)[:nbytes]
+
+    def _sent(self, nbytes: int) -> None:
+        """Drop the first `nbytes` bytes, which are sent."""
+        if self._progress is not None:
+            self._progress(nbytes)
+        self._buffered_nbytes -= nbytes
+        queue = self._queue
+        while nbytes:
+            first = queue[0]
+            if nbytes < first.nbytes:
+                queue[0] = first[nbytes:]
+                return
+            nbytes -= first.nbytes
+            queue.popleft()
+
+    async def _write_view(self, view: BytesView) -> None:
+        """Do what `send_all` does, with a view."""
+        await self._send(_lasting(view))
+
+    async def _send_all(self, data: memoryview) -> None:
+        # A copy, as the rest stays here if this is cancelled: of what is `bytes` already, none.
+        exporter = data.obj
+        is_whole = type(exporter) is bytes and len(exporter) == data.nbytes
+        await self._send(BytesView(exporter if is_whole else bytes(data)))
+
+    async def _send(self, view: BytesView) -> None:
+        if self._is_spoiled or self._is_end_announced:
+            await checkpoint()
+            self._refuse_writing_now()
+        if self._buffered_nbytes > self._marks.max_nbytes:
+            await checkpoint()
+            raise BufferFull(requested=view._nbytes, available=0)
+        self._put(view)
+        del view
+        await self._flush(self._buffered_nbytes)
+
+    async def send_all(self, data: BytesView | Buffer) -> None:
+        """Write all of `data`, and flush: when this returns, all is sent.
+
+        Takes more than `max_nbytes`, since the caller waits, but not while that much is in the
+        buffer already, from sends that were cancelled.
+
+        Raises:
+          BufferFull: more than `max_nbytes` bytes are in the buffer; flush first. Nothing was put.
+          TypeError: `data` is no view and no buffer.
+          As `flush` otherwise.
+
+        Cancellation: `data` counts as written, whatever was sent of it. To go on, call `flush`,
+        and never this again with the same bytes. Otherwise as `flush`.
+        """
+        await super().send_all(data)
+
+    async def _wait_write_might_not_block(self) -> None:
+        await self._sink.wait_write_might_not_block()
+
+    # In frames
+
+    def frame_sender(
+        self, framing: Framing, *, max_bytes: SupportsIndex = MAX_FRAME_NBYTES
+    ) -> FrameSendChannel:
+        """Return a channel that sends payloads in frames.
+
+        Args:
+          framing: how frames are told apart.
+          max_bytes: the most bytes that a payload may have.
+
+        Raises:
+          TypeError: `framing` is no `Framing`.
+          ValueError: `max_bytes` is negative.
+        """
+        if not isinstance(framing, Framing):
+            raise TypeError(f"a Framing is wanted, not {type(framing).__name__}")
+        return FrameSendChannel(self, framing, count_of(max_bytes, "max_bytes"))
+
+    # The end
+
+    async def _flush_at_the_end(self) -> None:
+        """Send what is in the buffer, unless another task does, or nothing can be sent any more."""
+        if self._buffered_nbytes and not (self._is_sending or self._is_spoiled):
+            self._is_sending = True
+            try:
+                await self._flush(self._buffered_nbytes)
+            finally:
+                self._is_sending = False
+
+    def _drop(self) -> None:
+        """Forget what was not sent: this was closed."""
+        self._queue.clear()
+        self._tail = bytearray()
+        self._buffered_nbytes = 0
+
+    def __del__(self) -> None:
+        nbytes = self._buffered_nbytes
+        if nbytes and not self._is_closed:
+            warnings.warn(
+                f"a {type(self).__name__} was forgotten with {nbytes} bytes that were not sent",
+                ResourceWarning,
+                source=self,
+                stacklevel=2,
+            )
+
+
+def _lasting(data: BytesView | Buffer) -> BytesView:
+    """Return a view of bytes that nobody can change. (Law 3)"""
+    if type(data) is BytesView:
+        refs = data._refs
+        if refs is None or not any(ref is not None and ref.may_change for ref in refs):
+            return data
+        return BytesView(data.to_bytes())
+    if type(data) is bytes:
+        return BytesView(data)
+    with flat(data) as source:
+        return BytesView(bytes(source))

@@ -16,6 +16,7 @@ import pytest
 import trio
 
 import trio_bytesbuf
+import trio_bytesbuf.buffered
 import trio_bytesbuf.io
 import trio_bytesbuf.mem
 import trio_bytesbuf.seq
@@ -32,6 +33,7 @@ LEAST_EXAMPLES = {
     "bytesbuf-io.md": 100,
     "bytes.md": 150,
     "bytes-buf.md": 200,
+    "bufstream.md": 19,
 }
 PAGES = tuple(LEAST_EXAMPLES)
 
@@ -40,6 +42,7 @@ COVERED = {
     ("bytesbuf.md",): ("bytesbuf-0.4.2.txt",),
     ("bytesbuf-mem.md",): ("bytesbuf-mem-0.4.2.txt",),
     ("bytesbuf-io.md",): ("bytesbuf-io-0.4.0.txt",),
+    ("bufstream.md",): ("bufstream-0.1.4.txt",),
     ("bytes.md", "bytes-buf.md"): ("bytes-1.10.1.txt", "bytes-1.12.1-new.txt"),
 }
 
@@ -94,6 +97,7 @@ def public_names() -> dict[str, object]:
         trio_bytesbuf.seq,
         trio_bytesbuf.mem,
         trio_bytesbuf.io,
+        trio_bytesbuf.buffered,
         trio_bytesbuf.wire,
         trio_bytesbuf.testing,
     )

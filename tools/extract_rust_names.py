@@ -8,6 +8,7 @@
         | LC_ALL=C comm -13 docs/coverage/bytes-1.10.1.txt - > docs/coverage/bytes-1.12.1-new.txt
     python tools/extract_rust_names.py SRC_DIR SRC_DIR/testing \\
         > docs/coverage/bytesbuf-io-0.4.0.txt
+    python tools/extract_rust_names.py SRC_DIR > docs/coverage/bufstream-0.1.4.txt
 
 Each folder is a module, with its `lib.rs` or `mod.rs`; SRC_DIR is the crate's root, at the tag that
 the file is named for. Listed are what that file re-exports with `pub use`, and the types and traits

@@ -223,3 +223,17 @@ class BadFrame(BytesBufError, ValueError):
 
     def __str__(self) -> str:
         return f"instead of a frame, there is {self.complaint}: {self.front!r}"
+
+
+@attrs.define(eq=False, slots=False)
+class UnreadPlaintext(BytesBufError):
+    """Bytes that arrived before TLS began are not read yet. They are still readable.
+
+    Whoever sent them, they must not count as said under TLS.
+    """
+
+    nbytes: int
+    """How many bytes they are."""
+
+    def __str__(self) -> str:
+        return f"{self.nbytes} bytes that arrived before TLS began have not been read"

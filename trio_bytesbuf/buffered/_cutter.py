@@ -46,22 +46,19 @@ class Kind(Generic[T]):
     of_view: Callable[[BytesView], T]
     """Make one of a view."""
 
-    of_slices: Callable[[list[Any], BlockRef | None], list[T]] | None
-    """Make all of what was cut out of a window; None if it is what is wanted."""
+    of_slice: Callable[[Any, BlockRef | None], T] | None
+    """Make one of what was cut out of a window; None if that is what is wanted."""
 
     is_copied: bool
     """Whether it is cut out of a copy of the window, as `bytes`."""
 
 
-def _views_of(slices: list[Any], ref: BlockRef | None) -> list[BytesView]:
-    refs = None if ref is None else (ref,)
-    return [
-        make_view((piece,), piece.nbytes, refs) if piece.nbytes else make_view((), 0)
-        for piece in slices
-    ]
+def _view_of(piece: memoryview, ref: BlockRef | None) -> BytesView:
+    nbytes = len(piece)
+    return make_view((piece,) if nbytes else (), nbytes, (ref,) if ref and nbytes else None)
 
 
-VIEWS: Final = Kind(lambda view: view, _views_of, is_copied=False)
+VIEWS: Final = Kind(lambda view: view, _view_of, is_copied=False)
 MEMORYVIEWS: Final = Kind(BytesView.contiguous, None, is_copied=False)
 BYTES: Final = Kind(BytesView.to_bytes, None, is_copied=True)
 KINDS: Final[dict[object, Kind[Any]]] = {BytesView: VIEWS, memoryview: MEMORYVIEWS, bytes: BYTES}
@@ -88,11 +85,9 @@ def text_kind(encoding: str, errors: str) -> Kind[str]:
     """
     if "a\r\n".encode(encoding, errors) != b"a\r\n" or b"\r\n".decode(encoding, errors) != "\r\n":
         raise ValueError(f"lines cannot be told apart in {encoding} before it is decoded")
-    if encoding.lower().replace("_", "-") in ("utf-8", "utf8") and errors == "strict":
-        return Kind(BytesView.decode, lambda slices, _: [line.decode() for line in slices], True)
     return Kind(
         lambda view: view.decode(encoding, errors),
-        lambda slices, _: [line.decode(encoding, errors) for line in slices],
+        lambda line, _: line.decode(encoding, errors),
         is_copied=True,
     )
 
@@ -105,17 +100,52 @@ class FrameCutter(Generic[T]):
     _framing: Framing
     _max_nbytes: int
     _kind: Kind[T]
+    _of_slice: Any = attrs.field(init=False)
+    _is_copied: bool = attrs.field(init=False)
     _needs_text: bool = attrs.field(init=False)
+    _cut_one: Any = attrs.field(init=False)
+    _seen_end: int = attrs.field(init=False, default=0)
     _is_skipping: bool = attrs.field(init=False, default=False)
     _drop_nbytes: int = attrs.field(init=False, default=0)
 
     def __attrs_post_init__(self) -> None:
-        self._needs_text = self._framing._needs_text or self._kind.is_copied
+        self._cut_one = self._framing._cut_one
+        self._of_slice, self._is_copied = self._kind.of_slice, self._kind.is_copied
+        self._needs_text = self._framing._needs_text or self._is_copied
 
     def take(self) -> T | None:
         """Return the frame at the front, or None if it is not all there."""
-        items = self._cut(1)
-        return items[0] if items else self._take_measured()
+        item = self.look()
+        if item is not None:
+            self.pass_by()
+        return item
+
+    def look(self) -> T | None:
+        """Return the frame at the front and leave it there, until `pass_by`."""
+        buffer = self._buffer
+        framing = self._framing
+        if buffer._stuck_for is not framing and not self._is_skipping:
+            text = (buffer._text or buffer.text()) if self._needs_text else None
+            found = self._cut_one(
+                text if self._is_copied else buffer._window, text, buffer._at, self._max_nbytes
+            )
+            if found is not None:
+                item: T
+                item, self._seen_end = found
+                of_slice = self._of_slice
+                return item if of_slice is None else of_slice(item, buffer._ref)
+            buffer._stuck_for = framing
+        return self._look_everywhere()
+
+    def pass_by(self) -> None:
+        """Take out the frame that `look` has shown; the buffer is as it was then."""
+        buffer = self._buffer
+        end = self._seen_end
+        if end < buffer._stop:  # the common case, written out
+            buffer._at = end
+            buffer._searched_for = buffer._stuck_for = None
+        else:
+            buffer.discard(end - buffer._at)
 
     def take_batch(self, max_items: int) -> list[T]:
         """Return the frames that are there, at most `max_items`; an empty list if none is."""
@@ -126,7 +156,7 @@ class FrameCutter(Generic[T]):
             try:
                 found = self._cut(missing)
                 if not found:
-                    item = self._take_measured()
+                    item = self.take()
                     if item is None:
                         break
                     found = [item]
@@ -138,40 +168,40 @@ class FrameCutter(Generic[T]):
         return items
 
     def _cut(self, max_items: int) -> list[T]:
-        """Return frames that lie whole in the window."""
+        """Take frames that lie whole in the window; not all, if one of them is refused."""
         buffer = self._buffer
         framing = self._framing
         if buffer._stuck_for is framing or self._is_skipping:
             return []
-        at = buffer._at
-        text = (buffer._text or buffer.text()) if self._needs_text else None
-        window = text if self._kind.is_copied else buffer._window
-        slices: list[Any] = []
-        end = framing._cut(window, text, at, slices, max_items, self._max_nbytes)
-        if not slices:
-            buffer._stuck_for = framing
+        text = buffer.text() if self._needs_text else None
+        window = text if self._is_copied else buffer._window
+        ref = buffer._ref
+        items: list[Any] = []
+        end = framing._cut(window, text, buffer._at, items, max_items, self._max_nbytes)
+        if not items:
             return []
-        of_slices = self._kind.of_slices
-        if of_slices is not None:
+        if self._of_slice is _view_of and ref is None:  # the common case, written out
+            make = make_view
+            items = [make((it,), n) if (n := len(it)) else make((), 0) for it in items]
+        elif self._of_slice is not None:
             try:
-                slices = of_slices(slices, buffer._ref)
-            except UnicodeError:
-                if max_items == 1:
-                    raise
-                return self._cut(max_items // 2)  # fewer, until the bad one is not among them
+                items = [self._of_slice(item, ref) for item in items]
+            except UnicodeError:  # fewer then, until the bad one is not among them
+                return self._cut(max_items // 2) if max_items > 1 else []
         buffer._move_to(end)
-        return slices
+        return items
 
-    def _take_measured(self) -> T | None:
+    def _look_everywhere(self) -> T | None:
         """Return the frame at the front, wherever its bytes are."""
         if self._is_skipping and not self.skip():
             return None
         if not self._buffer:
             return None
         extent = self._framing.measure(self._buffer, self._max_nbytes)
-        return None if extent is None else self._take_extent(*extent)
+        return None if extent is None else self._look_at(*extent)
 
-    def _take_extent(self, before: int, nbytes: int, after: int) -> T | None:
+    def _look_at(self, before: int, nbytes: int, after: int) -> T | None:
+        """Return the frame of this extent if all of it is there."""
         total = before + nbytes + after
         buffer = self._buffer
         if total < 1:
@@ -180,9 +210,8 @@ class FrameCutter(Generic[T]):
             raise FrameTooLarge(limit=self._max_nbytes, arrived=len(buffer), announced=nbytes)
         if total > len(buffer):
             return None
-        item = self._kind.of_view(buffer.peek(before + nbytes)[before:])
-        buffer.discard(total)
-        return item
+        self._seen_end = buffer._at + total
+        return self._kind.of_view(buffer.peek(before + nbytes)[before:])
 
     def take_last(self) -> T | None:
         """Return the last frame of a stream that has ended, or None if there is none.
@@ -198,8 +227,10 @@ class FrameCutter(Generic[T]):
         extent = self._framing.measure(buffer, self._max_nbytes)
         if extent is None:
             extent = self._framing.measure_last(buffer)
-            if extent is not None:
-                return self._take_extent(*extent)
+            last = None if extent is None else self._look_at(*extent)
+            if last is not None:
+                self.pass_by()
+                return last
         wanted = len(buffer) + 1 if extent is None else sum(extent)
         raise UnexpectedEof(wanted=wanted, arrived=len(buffer))
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, Self, TypeVar
 
 import trio
-from trio.lowlevel import cancel_shielded_checkpoint, checkpoint_if_cancelled
+from trio.lowlevel import cancel_shielded_checkpoint, checkpoint, checkpoint_if_cancelled
 
 from .._errors import FrameTooLarge
 from ..seq import BytesView
@@ -100,10 +100,12 @@ class FrameReceiveChannel(trio.abc.ReceiveChannel[T_co], Generic[T_co]):
             await reader._refuse_receiving()
         reader._is_receiving = True
         try:
-            await checkpoint_if_cancelled()
-            item = self._cutter.take()
+            item = self._cutter.look()
             if item is not None:
-                await cancel_shielded_checkpoint()
+                await checkpoint()
+                if reader._is_closed:  # by another task
+                    await reader._refuse_receiving()
+                self._cutter.pass_by()
                 return item
             while await reader._fill():
                 item = self._cutter.take()

@@ -128,3 +128,11 @@ class Framing(abc.ABC):
         (Law 3)
         """
         return at
+
+    def _cut_one(
+        self, window: Any, text: bytes | None, at: int, max_nbytes: int
+    ) -> tuple[Any, int] | None:
+        """Return the payload of the frame at `at`, and where the frame ends; or None. (Law 3)"""
+        items: list[Any] = []
+        end = self._cut(window, text, at, items, 1, max_nbytes)
+        return (items[0], end) if items else None

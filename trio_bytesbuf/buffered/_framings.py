@@ -77,9 +77,12 @@ class Delimited(Framing):
 
     delimiters: Delimiters = attrs.field(converter=_given)
     _sought: Delimiters = attrs.field(init=False, eq=False, repr=False)
+    _only: bytes | None = attrs.field(init=False, eq=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
-        object.__setattr__(self, "_sought", delimiters_of(self.delimiters))
+        sought = delimiters_of(self.delimiters)
+        object.__setattr__(self, "_sought", sought)
+        object.__setattr__(self, "_only", sought[0] if len(sought) == 1 else None)
 
     def measure(self, buffer: ReceiveBuffer, max_nbytes: int) -> Extent | None:
         """Search the delimiter; see `Framing`."""
@@ -115,14 +118,7 @@ class Delimited(Framing):
         assert text is not None
         delimiters = self._sought
         if len(delimiters) == 1:
-            sought = delimiters[0]
-            if max_items > 1:
-                return _cut_lines(sought, window, text, at, items, max_items, max_nbytes)
-            stop = text.find(sought, at, at + max_nbytes + len(sought))
-            if stop < 0:
-                return at
-            items.append(window[at:stop])
-            return stop + len(sought)
+            return _cut_lines(delimiters[0], window, text, at, items, max_items, max_nbytes)
         for _ in range(max_items):
             stop = at + max_nbytes + len(delimiters[0])
             end, found = first_end(text, delimiters, at, min(stop, len(text)))
@@ -131,6 +127,17 @@ class Delimited(Framing):
             items.append(window[at : end - found])
             at = end
         return at
+
+    def _cut_one(
+        self, window: Any, text: bytes | None, at: int, max_nbytes: int
+    ) -> tuple[Any, int] | None:
+        assert text is not None
+        sought = self._only
+        if sought is None:
+            return super()._cut_one(window, text, at, max_nbytes)
+        nbytes = len(sought)
+        stop = text.find(sought, at, at + max_nbytes + nbytes)
+        return None if stop < 0 else (window[at:stop], stop + nbytes)
 
 
 def _cut_lines(
@@ -375,6 +382,23 @@ class LengthPrefixed(Framing):
             append(window[start:end])
             at = end
         return at
+
+    def _cut_one(
+        self,
+        window: Any,
+        text: bytes | None,
+        at: int,
+        max_nbytes: int,
+    ) -> tuple[Any, int] | None:
+        unpack, stop = self._unpack, len(window)
+        start = at + self.prefix_nbytes
+        if unpack is None or start > stop:
+            return None
+        nbytes = unpack(window, at)[0] - self._own_nbytes
+        end = start + nbytes
+        if end > stop or nbytes > max_nbytes or nbytes < 0:
+            return None
+        return window[start:end], end
 
 
 @attrs.frozen

@@ -16,7 +16,7 @@ Law 4. What inherited reads have gathered when they are abandoned goes back to t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
 import trio
 from trio.lowlevel import cancel_shielded_checkpoint, checkpoint_if_cancelled
@@ -42,7 +42,7 @@ class Filling(ReceivesSome):
     """A `Read` with a buffer between itself and its source."""
 
     _source: Read
-    _inner: object
+    _inner: Any
     _buffer: ReceiveBuffer
     _read_ahead_nbytes: int
 

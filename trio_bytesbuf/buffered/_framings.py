@@ -43,7 +43,7 @@ def _given(delimiters: Buffer | Iterable[Buffer], /) -> Delimiters:
       ValueError: there is none, or one is empty.
       TypeError: one is no buffer.
     """
-    several = delimiters if isinstance(delimiters, (tuple, list)) else (delimiters,)
+    several: Any = delimiters if isinstance(delimiters, (tuple, list)) else (delimiters,)
     found = tuple(bytes(memoryview(one)) for one in several)
     if not found or b"" in found:
         raise ValueError("a delimiter has at least one byte, and there is at least one")
@@ -181,7 +181,7 @@ class Lines(Delimited):
         is of the delimiter.
     """
 
-    delimiters: Delimiters = attrs.field(default=b"\n", converter=_given)
+    delimiters: Delimiters = attrs.field(default=(b"\n",), converter=_given)
 
     def measure_last(self, buffer: ReceiveBuffer) -> Extent | None:
         """What is left is the last line."""

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Generic, cast
 
 from ._filling import READ_AHEAD_NBYTES
+from ._inner import SourceT_co
 from ._reading import Reading
 
 if TYPE_CHECKING:
     from typing import SupportsIndex
 
-    import trio
-
-    from ..io import Read
     from ..seq import BytesView
 
-SourceT = TypeVar("SourceT", bound="Read | trio.abc.ReceiveStream")
 
-
-class BufReader(Reading, Generic[SourceT]):
+class BufReader(Reading, Generic[SourceT_co]):
     """Reads from any source by way of a buffer: exactly, until a delimiter, lines, frames.
 
     A `Read` and a `trio.abc.ReceiveStream` itself, so whatever reads those can go on with this one,
@@ -48,7 +44,7 @@ class BufReader(Reading, Generic[SourceT]):
 
     def __init__(
         self,
-        source: SourceT,
+        source: SourceT_co,
         *,
         read_ahead_nbytes: SupportsIndex = READ_AHEAD_NBYTES,
     ) -> None:
@@ -58,11 +54,11 @@ class BufReader(Reading, Generic[SourceT]):
         return f"<BufReader of {len(self._buffer)} bytes, over {self._inner!r}>"
 
     @property
-    def inner(self) -> SourceT:
+    def inner(self) -> SourceT_co:
         """The source, as it was given. What is read of it by itself is missing here."""
-        return cast("SourceT", self._inner)
+        return cast("SourceT_co", self._inner)
 
-    def into_inner(self) -> tuple[SourceT, BytesView]:
+    def into_inner(self) -> tuple[SourceT_co, BytesView]:
         """Give the source back, open, with the bytes that were received and not read; this is over.
 
         Raises:

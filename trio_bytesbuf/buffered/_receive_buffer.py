@@ -346,7 +346,7 @@ def _fixed(data: BytesView | Buffer) -> BytesView:
 def first_end(text: bytes, delimiters: Delimiters, start: int, stop: int) -> tuple[int, int]:
     """Return where the first delimiter in [start, stop) ends, and its length; which is 0 if none.
 
-    `delimiters` are in order of their lengths, the longest first.
+    As `find` has it: of two that end at the same place, the longer one.
     """
     if len(delimiters) == 1:
         sought = delimiters[0]
@@ -354,15 +354,15 @@ def first_end(text: bytes, delimiters: Delimiters, start: int, stop: int) -> tup
         return (at + len(sought), len(sought)) if at >= 0 else (0, 0)
     begin, step = start, FIRST_SEARCH_NBYTES
     while begin < stop:  # in steps: one that is far away is not looked for to the end, each time
-        best, found = min(begin + step, stop) + 1, 0
+        best, found = min(begin + step, stop), 0
         for sought in delimiters:
             nbytes = len(sought)
-            at = text.find(sought, max(start, begin - nbytes + 1), best - 1)
-            if at >= 0 and at + nbytes < best:
+            at = text.find(sought, max(start, begin - nbytes + 1), best)
+            if at >= 0 and (at + nbytes < best or nbytes > found):
                 best, found = at + nbytes, nbytes
         if found:
             return best, found
-        begin, step = best - 1, step * 2
+        begin, step = best, step * 2
     return 0, 0
 
 

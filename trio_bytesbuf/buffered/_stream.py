@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Generic, Self, cast
 
 import trio
 
 from ..io import Read, Write, from_trio
 from ..io._trio_sides import SendsEof
 from ._filling import READ_AHEAD_NBYTES
+from ._inner import StreamT_co
 from ._reading import Reading
 from ._writer import HIGH_WATER_NBYTES, LOW_WATER_NBYTES, MAX_NBYTES, IntoInnerError
 from ._writing import Marks, Writing
@@ -17,15 +18,13 @@ from ._writing import Marks, Writing
 if TYPE_CHECKING:
     from typing import SupportsIndex
 
-    from ..io import ReadWrite
     from ..seq import BytesView
 
-StreamT = TypeVar("StreamT", bound="ReadWrite | trio.abc.Stream")
 
 GONE: Final = (trio.BrokenResourceError, trio.ClosedResourceError)
 
 
-class BufStream(Reading, Writing, trio.abc.Stream, Generic[StreamT]):
+class BufStream(Reading, Writing, trio.abc.Stream, Generic[StreamT_co]):
     """Buffers both halves of a stream, each by itself: a `BufReader` and a `BufWriter` in one.
 
     A trio stream itself, and a `trio.abc.HalfCloseableStream` if what it stands on has a
@@ -67,7 +66,7 @@ class BufStream(Reading, Writing, trio.abc.Stream, Generic[StreamT]):
 
     def __init__(
         self,
-        stream: StreamT,
+        stream: StreamT_co,
         *,
         read_ahead_nbytes: SupportsIndex = READ_AHEAD_NBYTES,
         low_water_nbytes: SupportsIndex = LOW_WATER_NBYTES,
@@ -91,9 +90,9 @@ class BufStream(Reading, Writing, trio.abc.Stream, Generic[StreamT]):
         )
 
     @property
-    def inner(self) -> StreamT:
+    def inner(self) -> StreamT_co:
         """The stream, as it was given; see `BufReader.inner` and `BufWriter.inner`."""
-        return cast("StreamT", self._inner)
+        return cast("StreamT_co", self._inner)
 
     # Sending before waiting
 
@@ -150,7 +149,7 @@ class BufStream(Reading, Writing, trio.abc.Stream, Generic[StreamT]):
 
     # The end
 
-    async def into_inner(self) -> tuple[StreamT, BytesView]:
+    async def into_inner(self) -> tuple[StreamT_co, BytesView]:
         """Flush, and give the stream back, open, with the bytes that were received and not read.
 
         Raises:
@@ -187,7 +186,7 @@ class BufStream(Reading, Writing, trio.abc.Stream, Generic[StreamT]):
             await self._sink.aclose()
 
 
-class HalfCloseableBufStream(BufStream[StreamT], SendsEof, trio.abc.HalfCloseableStream):
+class HalfCloseableBufStream(BufStream[StreamT_co], SendsEof, trio.abc.HalfCloseableStream):
     """What `BufStream` makes of a stream that has a `send_eof`."""
 
     async def _send_eof(self) -> None:

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Generic, cast
 
 import attrs
 
 from .._errors import BytesBufError
-from ..io import Write
+from ._inner import SinkT_co
 from ._writing import Marks, Writing
 
 if TYPE_CHECKING:
     from typing import SupportsIndex
 
-    import trio
-
     from ..seq import BytesView
 
-SinkT = TypeVar("SinkT", bound="Write | trio.abc.SendStream")
 
 LOW_WATER_NBYTES: Final = 16_384
 HIGH_WATER_NBYTES: Final = 65_536
@@ -44,7 +41,7 @@ class IntoInnerError(BytesBufError):
         return f"{len(self.unsent)} bytes could not be sent: {self.__cause__}"
 
 
-class BufWriter(Writing, Generic[SinkT]):
+class BufWriter(Writing, Generic[SinkT_co]):
     """Takes bytes at once, keeps them, and sends them to any sink when it is told to.
 
     A `Write` and a `trio.abc.SendStream` itself, whose `write_view` and `send_all` send what is in
@@ -81,7 +78,7 @@ class BufWriter(Writing, Generic[SinkT]):
 
     def __init__(
         self,
-        sink: SinkT,
+        sink: SinkT_co,
         *,
         low_water_nbytes: SupportsIndex = LOW_WATER_NBYTES,
         high_water_nbytes: SupportsIndex = HIGH_WATER_NBYTES,
@@ -93,11 +90,11 @@ class BufWriter(Writing, Generic[SinkT]):
         return f"<BufWriter of {self._buffered_nbytes} bytes, over {self._inner!r}>"
 
     @property
-    def inner(self) -> SinkT:
+    def inner(self) -> SinkT_co:
         """The sink, as it was given. What is sent to it by itself comes before what is buffered."""
-        return cast("SinkT", self._inner)
+        return cast("SinkT_co", self._inner)
 
-    async def into_inner(self) -> SinkT:
+    async def into_inner(self) -> SinkT_co:
         """Flush, and give the sink back, open; this is over.
 
         Raises:

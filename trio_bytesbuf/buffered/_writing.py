@@ -17,8 +17,7 @@ Law 5. Nothing is sent by a finalizer.
 from __future__ import annotations
 
 import warnings
-from collections import deque
-from typing import TYPE_CHECKING, Final, NoReturn, SupportsIndex
+from typing import TYPE_CHECKING, Any, Final, NoReturn, SupportsIndex
 
 import attrs
 import trio
@@ -78,9 +77,9 @@ class Writing(SendsAll, BufMut):
     """The writing half of `BufWriter` and `BufStream`."""
 
     _sink: Write
-    _inner: object
+    _inner: Any
     _marks: Marks
-    _queue: deque[memoryview]
+    _queue: list[memoryview]
     _tail: bytearray
     _buffered_nbytes = 0
     _is_spoiled = False
@@ -90,7 +89,7 @@ class Writing(SendsAll, BufMut):
     def _write_to(self, sink: Write | trio.abc.SendStream, marks: Marks) -> None:
         """Write to `sink` from now on; the rest of a constructor."""
         self._marks = marks
-        self._queue = deque()
+        self._queue = []
         self._tail = bytearray()
         self._sink = sink if isinstance(sink, Write) else from_trio(sink)
         self._inner = sink
@@ -276,12 +275,13 @@ class Writing(SendsAll, BufMut):
                 sink._progress = before
                 del view  # an error that is kept holds this frame, but no memory
         else:
-            self._is_spoiled = True
             try:
                 await sink.write_view(view)
+            except BaseException:
+                self._is_spoiled = True  # and not before: others may write meanwhile
+                raise
             finally:
                 del view
-            self._is_spoiled = False
             self._sent(nbytes)
 
     def _front(self, nbytes: int) -> BytesView:
@@ -297,13 +297,15 @@ class Writing(SendsAll, BufMut):
             self._progress(nbytes)
         self._buffered_nbytes -= nbytes
         queue = self._queue
-        while nbytes:
-            first = queue[0]
-            if nbytes < first.nbytes:
-                queue[0] = first[nbytes:]
-                return
-            nbytes -= first.nbytes
-            queue.popleft()
+        count = 0
+        for piece in queue:
+            if nbytes < piece.nbytes:
+                break
+            nbytes -= piece.nbytes
+            count += 1
+        del queue[:count]
+        if nbytes:
+            queue[0] = queue[0][nbytes:]
 
     async def _write_view(self, view: BytesView) -> None:
         """Do what `send_all` does, with a view."""

@@ -6,7 +6,7 @@ How to read this room, in the order of the imports:
 * how frames are told apart: `_framing` (what a framing is), `_framings` (those in use everywhere),
   `_cutter` (frames out of a buffer), `_decoder` (without any stream);
 * over streams: `_filling` (a source and a buffer), `_frames` (channels), `_reading` and `_reader`,
-  `_writing` and `_writer`, `_stream`;
+  `_writing` and `_writer`, `_shared_writer`, `_stream`;
 * in between: `_deflate` (compressed streams);
 * from one layer to the next: `_upgrade` (to TLS in mid-stream).
 """
@@ -31,6 +31,8 @@ from ._framings import UniversalLines as UniversalLines
 from ._framings import VarintPrefixed as VarintPrefixed
 from ._reader import BufReader as BufReader
 from ._receive_buffer import ReceiveBuffer as ReceiveBuffer
+from ._shared_writer import SharedWriter as SharedWriter
+from ._shared_writer import open_shared_writer as open_shared_writer
 from ._stream import BufStream as BufStream
 from ._upgrade import upgrade_to_tls as upgrade_to_tls
 from ._writer import BufWriter as BufWriter

@@ -10,6 +10,7 @@ Law 4. A frame that is skipped is dropped as it arrives. Until its end it is not
 
 from __future__ import annotations
 
+import codecs
 import sys
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
@@ -83,6 +84,7 @@ def text_kind(encoding: str, errors: str) -> Kind[str]:
       LookupError: there is no such encoding, or no such way to treat errors.
       ValueError: it has other bytes for the ends of lines than ASCII has.
     """
+    codecs.lookup_error(errors)  # which Python looks for at the first bad byte only
     if "a\r\n".encode(encoding, errors) != b"a\r\n" or b"\r\n".decode(encoding, errors) != "\r\n":
         raise ValueError(f"lines cannot be told apart in {encoding} before it is decoded")
     return Kind(
@@ -154,7 +156,7 @@ class FrameCutter(Generic[T]):
         least = len(buffer) - BATCH_NBYTES  # what is left then is for the next batch
         while (missing := max_items - len(items)) and len(buffer) > max(0, least):
             try:
-                found = self._cut(missing)
+                found = self._cut(missing, len(buffer) - least)
                 if not found:
                     item = self.take()
                     if item is None:
@@ -167,17 +169,22 @@ class FrameCutter(Generic[T]):
             items = items + found if items else found
         return items
 
-    def _cut(self, max_items: int) -> list[T]:
-        """Take frames that lie whole in the window; not all, if one of them is refused."""
+    def _cut(self, max_items: int, max_nbytes: int) -> list[T]:
+        """Take frames that lie whole in the first bytes of the window; fewer, if one is refused."""
         buffer = self._buffer
         framing = self._framing
         if buffer._stuck_for is framing or self._is_skipping:
             return []
         text = buffer.text() if self._needs_text else None
-        window = text if self._is_copied else buffer._window
+        start = at = buffer._at
+        whole = buffer._window
+        if buffer._stop - at > max_nbytes:  # the rest is for the next batch
+            stop, at = at + max_nbytes, 0
+            text, whole = text and text[start:stop], whole[start:stop]
+        window = text if self._is_copied else whole
         ref = buffer._ref
         items: list[Any] = []
-        end = framing._cut(window, text, buffer._at, items, max_items, self._max_nbytes)
+        end = framing._cut(window, text, at, items, max_items, self._max_nbytes)
         if not items:
             return []
         if self._of_slice is _view_of and ref is None:  # the common case, written out
@@ -187,8 +194,8 @@ class FrameCutter(Generic[T]):
             try:
                 items = [self._of_slice(item, ref) for item in items]
             except UnicodeError:  # fewer then, until the bad one is not among them
-                return self._cut(max_items // 2) if max_items > 1 else []
-        buffer._move_to(end)
+                return self._cut(max_items // 2, max_nbytes) if max_items > 1 else []
+        buffer._move_to(start - at + end)
         return items
 
     def _look_everywhere(self) -> T | None:

@@ -245,8 +245,9 @@ class InflatedRead(Read, Generic[SourceT]):
             except zlib.error as exc:
                 self._failure = exc.with_traceback(None)  # which would hold this frame
                 break
-            left_nbytes = len(self._zlib.unconsumed_tail) + len(self._zlib.unused_data)
-            self._input.advance(len(fed) - left_nbytes)
+            # At the end some versions of Python have what is left in both of these.
+            left = self._zlib.unused_data if self._zlib.eof else self._zlib.unconsumed_tail
+            self._input.advance(len(fed) - len(left))
             room -= len(part)
             allowed -= len(part)
             if part:
@@ -419,3 +420,11 @@ class DeflatedWrite(Write, Generic[SinkT]):
         if exc_type is not None:
             self._is_spoiled = True  # what was written is not all
         await self.aclose()
+
+
+def check_inflated_read(read: InflatedRead[Read]) -> None:
+    """Raise AssertionError if a law of this file is broken."""
+    assert len(read._ready) <= STEP_NBYTES, "Law 1"
+    assert read._input.remaining() <= STEP_NBYTES, "Law 1"
+    assert read._inflated_nbytes <= read._max_nbytes, "Law 1"
+    assert not (read._zlib.eof and read._input.remaining()), "Law 5"

@@ -49,7 +49,11 @@ class Filling(ReceivesSome):
     def _read_from(self, source: Read | trio.abc.ReceiveStream, capacity: SupportsIndex) -> None:
         """Read from `source` from now on; the rest of a constructor."""
         self._read_ahead_nbytes = positive_count_of(capacity, "read_ahead_nbytes")
-        self._source = source if isinstance(source, Read) else from_trio(source)
+        made: object = source if isinstance(source, Read) else from_trio(source)
+        if not isinstance(made, Read):
+            kind = type(source).__name__
+            raise TypeError(f"a Read or a trio.abc.ReceiveStream is wanted, not {kind}")
+        self._source = made
         self._inner = source
         self._buffer = ReceiveBuffer()
 
@@ -122,7 +126,13 @@ class Filling(ReceivesSome):
         return await self._source.receive_view(max_bytes)
 
     async def _receive_some(self, max_bytes: int | None) -> bytes:
+        if isinstance(self._source, ReceivesSome) and self._is_passage():
+            return await self._source.receive_some(max_bytes)
         return (await self._receive_view(max_bytes)).to_bytes()
+
+    def _is_passage(self) -> bool:
+        """Whether what is received next can go past the buffer, with nothing to be done before."""
+        return not self._buffer
 
     async def _aclose(self) -> None:
         self._buffer.clear()
@@ -143,6 +153,13 @@ class Filling(ReceivesSome):
 
     async def _fill_room(self, buf: BytesBuf, max_bytes: int) -> int:
         """Have the source fill memory in place, once the buffer is empty."""
-        if self._buffer:
+        source = self._source
+        if source._is_receiving or source._is_closed:
+            await source._refuse_receiving()
+        if source._kept or not self._is_passage():
             return await super()._fill_room(buf, max_bytes)
-        return await self._source.read_at_most_into(max_bytes, buf)
+        source._is_receiving = True
+        try:
+            return await source._fill_room(buf, max_bytes)
+        finally:
+            source._is_receiving = False

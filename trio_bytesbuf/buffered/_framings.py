@@ -102,7 +102,8 @@ class Delimited(Framing):
         """Refuse a payload that has a delimiter in it; see `Framing`."""
         end = self.delimiters[0]
         whole = payload.to_bytes() + end
-        if first_end(whole, self._sought, 0, len(whole) - 1)[1]:
+        at, found = first_end(whole, self._sought, 0, len(whole))
+        if at - found != len(payload):  # or its end is the beginning of one that `end` completes
             raise ValueError("this payload has a delimiter in it, so it would arrive in parts")
         return b"", end
 
@@ -150,16 +151,16 @@ def _cut_lines(
     max_nbytes: int,
 ) -> int:
     """Cut at each delimiter, all of `CUT_NBYTES` at once."""
-    last = text.rfind(delimiter, at, at + CUT_NBYTES)
-    if last < 0:
+    some = text[at : at + CUT_NBYTES]
+    lines = some.split(delimiter, max_items)  # from the front: a delimiter may overlap itself
+    end = at + len(some) - len(lines.pop())
+    if not lines:
         last = text.find(delimiter, at, at + max_nbytes + len(delimiter))
         if last < 0:
             return at
-    lines = text[at:last].split(delimiter, max_items)
-    end = last + len(delimiter)
-    if len(lines) > max_items:
-        end = last - len(lines.pop())
-    if last - at > max_nbytes and max(map(len, lines)) > max_nbytes:
+        lines = [text[at:last]]
+        end = last + len(delimiter)
+    if end - at > max_nbytes and max(map(len, lines)) > max_nbytes:
         fitting = next(i for i, line in enumerate(lines) if len(line) > max_nbytes)
         del lines[fitting:]
         end = at + sum(map(len, lines)) + fitting * len(delimiter)

@@ -1,7 +1,7 @@
 """Type variables for what a buffered reader, writer or stream stands on.
 
-With defaults, so that who writes ``reader: BufReader`` has said enough. Before Python 3.13 only type
-checkers know these.
+With defaults, so that who writes ``reader: BufReader`` has said enough. Before Python 3.13 only
+type checkers know these.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import operator
 from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 
 from trio.lowlevel import cancel_shielded_checkpoint, checkpoint, checkpoint_if_cancelled
@@ -434,6 +435,7 @@ class Reading(Filling):
         Raises:
           io.UnsupportedOperation: the source is no file.
           ValueError: the place is before the beginning, or `whence` is none of these.
+          TypeError: `offset` is no integer.
           trio.BusyResourceError, trio.ClosedResourceError: as `receive_view`.
 
         Cancellation: atomic.
@@ -444,7 +446,7 @@ class Reading(Filling):
         try:
             await checkpoint()
             file = self._seekable()
-            place = offset.__index__()
+            place = operator.index(offset)
             if whence == io.SEEK_CUR:
                 place += self._tell()
             elif whence == io.SEEK_END:

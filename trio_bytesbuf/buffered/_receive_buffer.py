@@ -17,6 +17,7 @@ Law 5. The window is let go of as soon as all of it is taken.
 from __future__ import annotations
 
 from collections import deque
+from itertools import chain
 from typing import TYPE_CHECKING, Final, SupportsIndex
 
 import attrs
@@ -28,7 +29,7 @@ from ..seq._pieces import windows
 from ..seq._view import make_view, said
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from ..seq import BlockRef
     from ..seq._flat import Buffer
@@ -249,7 +250,7 @@ class ReceiveBuffer(SoleOwner):
         missing = wanted = min(count_of(nbytes, "nbytes"), len(self))
         pieces: list[memoryview] = []
         refs: list[BlockRef | None] = []
-        for piece, ref in ((self._window[self._at :], self._ref), *self._rest):
+        for piece, ref in chain(((self._window[self._at :], self._ref),), self._rest):
             if not missing:
                 break
             if piece.nbytes:
@@ -314,11 +315,14 @@ class ReceiveBuffer(SoleOwner):
                 self._text = self._window.tobytes()
         return self._text
 
-    def _run(self, start: int, stop: int) -> list[memoryview]:
+    def _run(self, start: int, stop: int) -> Iterable[memoryview]:
         """Return the bytes from `start` up to `stop`, in pieces.
 
         Begins at the end, because a search that goes on does; so what was searched costs nothing.
+        One that begins in the window walks on from there, so what lies behind its hit does not.
         """
+        if start <= self._stop - self._at:
+            return self._run_on(start, stop)
         run: list[memoryview] = []
         end = len(self)
         begin = end - len(self._tail)
@@ -334,6 +338,15 @@ class ReceiveBuffer(SoleOwner):
                 run.append(part[max(0, start - begin) : stop - begin])
         run.reverse()
         return run
+
+    def _run_on(self, start: int, stop: int) -> Iterator[memoryview]:
+        missing = stop - start
+        for piece, _ in chain(((self._window[self._at + start :], None),), self._rest):
+            yield piece[:missing]
+            missing -= min(missing, piece.nbytes)
+            if not missing:
+                return
+        yield memoryview(bytes(self._tail[:missing]))
 
 
 def _fixed(data: BytesView | Buffer) -> BytesView:

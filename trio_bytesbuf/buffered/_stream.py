@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
-from typing import TYPE_CHECKING, Any, Final, Generic, Self, cast
+from typing import TYPE_CHECKING, Any, Generic, Self, cast
 
 import trio
 
 from ..io import Read, Write, from_trio
 from ..io._trio_sides import SendsEof
+from ..seq import BytesView
 from ._filling import READ_AHEAD_NBYTES
 from ._inner import StreamT_co
 from ._reading import Reading
@@ -17,11 +19,6 @@ from ._writing import Marks, Writing
 
 if TYPE_CHECKING:
     from typing import SupportsIndex
-
-    from ..seq import BytesView
-
-
-GONE: Final = (trio.BrokenResourceError, trio.ClosedResourceError)
 
 
 class BufStream(Reading, Writing, trio.abc.Stream, Generic[StreamT_co]):
@@ -94,41 +91,45 @@ class BufStream(Reading, Writing, trio.abc.Stream, Generic[StreamT_co]):
         """The stream, as it was given; see `BufReader.inner` and `BufWriter.inner`."""
         return cast("StreamT_co", self._inner)
 
-    # Sending before waiting
+    # Sending before waiting: a read must not fail because of it, nor wait for who waits for it
 
-    async def _flush_first(self) -> None:
-        """Send what goes without waiting for the peer, or all, where that cannot be told."""
-        if not self._buffered_nbytes or self._is_sending or self._is_spoiled:
-            return
-        self._is_sending = True
-        try:
-            if self._sink._counts_exactly:
-                self._sent(self._sink._write_now(self.unsent))
-            if self._buffered_nbytes and not self._sink._counts_exactly:
-                await self._flush(self._buffered_nbytes)
-        except GONE:
-            return  # the next flush will say so
-        finally:
-            self._is_sending = False
+    def _has_to_send_first(self) -> bool:
+        return bool(self._flushes_first and self._buffered_nbytes) and not (
+            self._is_sending or self._is_spoiled
+        )
 
-    async def _flush_meanwhile(self) -> None:
-        """Send what is in the buffer while another task receives."""
-        try:
-            await self._flush_at_the_end()
-        except GONE:
-            return
+    def _is_passage(self) -> bool:
+        return super()._is_passage() and not self._has_to_send_first()
 
     async def _receive_from_source(self, max_bytes: int | None) -> BytesView:
-        if not (self._flushes_first and self._buffered_nbytes):
-            return await super()._receive_from_source(max_bytes)
-        await self._flush_first()
-        if not self._buffered_nbytes or self._is_sending or self._is_spoiled:
-            return await super()._receive_from_source(max_bytes)
+        receive = super()._receive_from_source
+        if not self._has_to_send_first():
+            return await receive(max_bytes)
+        sink = self._sink
+        if not sink._counts_exactly:  # then it cannot be called back
+            await self._flush_quietly()
+            return await receive(max_bytes)
+        if not (sink._is_sending or sink._is_closed):
+            self._sent(sink._write_now(self.unsent))  # mostly all of it
+        if not self._buffered_nbytes:
+            return await receive(max_bytes)
+        failure = None
+        view = BytesView()
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._flush_meanwhile)
-            view = await super()._receive_from_source(max_bytes)
+            nursery.start_soon(self._flush_quietly)
+            try:
+                view = await receive(max_bytes)
+            except Exception as exc:  # noqa: BLE001  # raised below, where it is not in a group
+                failure = exc
             nursery.cancel_scope.cancel()  # what is left is sent by the next flush
+        if failure is not None:
+            raise failure
         return view
+
+    async def _flush_quietly(self) -> None:
+        """Send what is in the buffer. What goes wrong goes wrong again in the next flush."""
+        with contextlib.suppress(Exception):
+            await self._flush_at_the_end()
 
     # Elsewhere in a file
 
@@ -191,8 +192,15 @@ class HalfCloseableBufStream(BufStream[StreamT_co], SendsEof, trio.abc.HalfClose
 
     async def _send_eof(self) -> None:
         """Flush, and tell the peer that nothing more will be sent."""
-        if not self._is_end_announced:
-            await self._flush(self._buffered_nbytes)
         sink: Any = self._sink
-        await sink.send_eof()
-        self._is_end_announced = True
+        was_announced = self._is_end_announced
+        if not was_announced:
+            await self._flush(self._buffered_nbytes)
+            while self._buffered_nbytes:  # what was written meanwhile
+                await self._flush(self._buffered_nbytes)
+        self._is_end_announced = True  # so what is written during the next line is refused
+        try:
+            await sink.send_eof()
+        except BaseException:
+            self._is_end_announced = was_announced
+            raise

@@ -61,7 +61,8 @@ async def upgrade_to_tls(
       ssl_context: with the server's certificate, or for a client with those it trusts. The option
         that lets it take a cut for an end, if it has it, is taken out of it.
       server_side: whether this is the server.
-      server_hostname: for a client: whom the server's certificate has to name.
+      server_hostname: for a client: whom the server's certificate has to name. Only a context that
+        does not check it (`check_hostname`) can do without.
       https_compatible: whether the peer may leave out TLS's farewell; see `trio.SSLStream`.
 
     Returns:
@@ -77,7 +78,8 @@ async def upgrade_to_tls(
       trio.BusyResourceError: another task is reading, flushing or sending.
       trio.ClosedResourceError: `stream` was closed, or given up before.
       TypeError: `stream` is no `BufStream`, or `ssl_context` no `ssl.SSLContext`.
-      ValueError, ssl.SSLError: the context does not suit `server_side` or `server_hostname`.
+      ValueError: there is no `server_hostname` and the context checks it; or this is the server.
+      ssl.SSLError: the context is for the other side.
 
     What has arrived but is not in the buffer goes to TLS. If it is no handshake, the first use of
     what is returned raises `trio.BrokenResourceError`.
@@ -99,6 +101,12 @@ async def upgrade_to_tls(
         raise TypeError(f"a BufStream is wanted, not {type(stream).__name__}")
     if not isinstance(ssl_context, ssl.SSLContext):
         raise TypeError(f"an ssl.SSLContext is wanted, not {type(ssl_context).__name__}")
+    if server_side:
+        if server_hostname is not None:
+            raise ValueError("only a client has a server_hostname")
+    elif ssl_context.check_hostname and not server_hostname:
+        # Neither trio nor `SSLContext.wrap_bio` refuses this: any name would do.
+        raise ValueError("this context checks whom it talks to: it takes a server_hostname")
     below: Any = stream._source  # of a trio socket stream, this is ours over it
     tls = TlsStream(
         trio.SSLStream(

@@ -83,6 +83,7 @@ class Writing(SendsAll, BufMut):
     _tail: bytearray
     _buffered_nbytes = 0
     _is_spoiled = False
+    _is_broken = False
     _is_end_announced = False
     _lent: bytearray | None = None
 
@@ -268,9 +269,14 @@ class Writing(SendsAll, BufMut):
         view = self._front(nbytes)
         sink = self._sink
         if sink._counts_exactly:
-            before, sink._progress = sink._progress, self._sent
+            before = sink._progress
             try:
+                sink._progress = self._sent
                 await sink.write_view(view)
+                self._is_broken = False
+            except trio.BrokenResourceError:
+                self._is_broken = True  # whoever flushed is told now, and need not be by `aclose`
+                raise
             finally:
                 sink._progress = before
                 del view  # an error that is kept holds this frame, but no memory
@@ -370,7 +376,8 @@ class Writing(SendsAll, BufMut):
 
     async def _flush_at_the_end(self) -> None:
         """Send what is in the buffer, unless another task does, or nothing can be sent any more."""
-        if self._buffered_nbytes and not (self._is_sending or self._is_spoiled):
+        is_hopeless = self._is_spoiled or self._is_broken
+        if self._buffered_nbytes and not (self._is_sending or is_hopeless):
             self._is_sending = True
             try:
                 await self._flush(self._buffered_nbytes)

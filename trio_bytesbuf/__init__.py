@@ -28,20 +28,32 @@ from ._errors import NotAdjacent as NotAdjacent
 from ._errors import NotEnoughBytes as NotEnoughBytes
 from ._errors import Released as Released
 from ._errors import UnexpectedEof as UnexpectedEof
+from ._errors import UnreadPlaintext as UnreadPlaintext
 from ._errors import VarintTooLong as VarintTooLong
+from .buffered import BadCompressedData as BadCompressedData
 from .buffered import BufReader as BufReader
 from .buffered import BufStream as BufStream
 from .buffered import BufWriter as BufWriter
+from .buffered import DeflatedWrite as DeflatedWrite
 from .buffered import Delimited as Delimited
+from .buffered import Extent as Extent
 from .buffered import FixedLength as FixedLength
 from .buffered import FrameDecoder as FrameDecoder
+from .buffered import FrameEvent as FrameEvent
 from .buffered import FrameReceiveChannel as FrameReceiveChannel
 from .buffered import FrameSendChannel as FrameSendChannel
 from .buffered import Framing as Framing
+from .buffered import InflatedRead as InflatedRead
 from .buffered import IntoInnerError as IntoInnerError
 from .buffered import LengthPrefixed as LengthPrefixed
+from .buffered import Lines as Lines
 from .buffered import Netstring as Netstring
+from .buffered import ReceiveBuffer as ReceiveBuffer
+from .buffered import SharedWriter as SharedWriter
+from .buffered import UniversalLines as UniversalLines
 from .buffered import VarintPrefixed as VarintPrefixed
+from .buffered import open_shared_writer as open_shared_writer
+from .buffered import upgrade_to_tls as upgrade_to_tls
 from .io import BlockingReader as BlockingReader
 from .io import DatagramSocket as DatagramSocket
 from .io import FdStream as FdStream
@@ -83,6 +95,7 @@ from .seq import as_buf as as_buf
 from .seq import as_buf_mut as as_buf_mut
 
 __all__ = [
+    "BadCompressedData",
     "BadFrame",
     "BadMemory",
     "BadSource",
@@ -101,11 +114,14 @@ __all__ = [
     "CappedPool",
     "Chain",
     "DatagramSocket",
+    "DeflatedWrite",
     "Delimited",
+    "Extent",
     "FdStream",
     "File",
     "FixedLength",
     "FrameDecoder",
+    "FrameEvent",
     "FrameReceiveChannel",
     "FrameSendChannel",
     "FrameTooLarge",
@@ -115,11 +131,13 @@ __all__ = [
     "GuardedStream",
     "GuardedWrite",
     "HandleExpired",
+    "InflatedRead",
     "InspectionFailed",
     "IntoInnerError",
     "LengthPrefixed",
     "LimitExceeded",
     "Limited",
+    "Lines",
     "MemoryInUse",
     "MinRate",
     "Netstring",
@@ -128,10 +146,14 @@ __all__ = [
     "PeerTooSlow",
     "Read",
     "ReadInspectDecision",
+    "ReceiveBuffer",
     "Released",
+    "SharedWriter",
     "SocketStream",
     "TlsStream",
     "UnexpectedEof",
+    "UniversalLines",
+    "UnreadPlaintext",
     "VarintPrefixed",
     "VarintTooLong",
     "Write",
@@ -141,6 +163,7 @@ __all__ = [
     "from_trio",
     "open_binary_file",
     "open_process",
+    "open_shared_writer",
     "open_ssl_over_tcp_stream",
     "open_tcp_stream",
     "open_unix_socket",
@@ -151,4 +174,5 @@ __all__ = [
     "serve_tcp",
     "serve_unix",
     "to_trio",
+    "upgrade_to_tls",
 ]

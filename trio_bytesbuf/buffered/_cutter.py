@@ -162,7 +162,7 @@ class FrameCutter(Generic[T]):
                     if item is None:
                         break
                     found = [item]
-            except ValueError:  # of which all these errors are
+            except Exception:  # a framing of one's own may raise others than ours
                 if items:
                     break  # Law 2
                 raise

@@ -28,7 +28,7 @@ level 6 (measured with Python source on the developers' machine), and in between
 from __future__ import annotations
 
 import zlib
-from typing import TYPE_CHECKING, Final, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, Literal
 
 import attrs
 import trio
@@ -43,8 +43,16 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import NoReturn, SupportsIndex
 
-SourceT = TypeVar("SourceT", bound=Read)
-SinkT = TypeVar("SinkT", bound=Write)
+    from typing_extensions import TypeVar
+
+    # As in `_inner`: who writes ``read: InflatedRead`` has said enough.
+    SourceT_co = TypeVar("SourceT_co", bound=Read, covariant=True, default=Read)
+    SinkT_co = TypeVar("SinkT_co", bound=Write, covariant=True, default=Write)
+else:
+    from typing import TypeVar
+
+    SourceT_co = TypeVar("SourceT_co", covariant=True)
+    SinkT_co = TypeVar("SinkT_co", covariant=True)
 
 DeflateFormat = Literal["gzip", "zlib", "raw"]
 """What is around the compressed bytes: the header and checksum of a gzip file (RFC 1952), or those
@@ -82,7 +90,7 @@ def _window_bits(format: DeflateFormat) -> int:  # noqa: A002  # the stdlib's wo
     return bits
 
 
-class InflatedRead(Read, Generic[SourceT]):
+class InflatedRead(Read, Generic[SourceT_co]):
     """Reads compressed bytes from a source and gives them decompressed, up to a limit.
 
     It has ended where the compressed stream ends, which says so itself. Bytes behind that stay with
@@ -116,7 +124,7 @@ class InflatedRead(Read, Generic[SourceT]):
     Cancellation: as of the source: a receive is atomic.
 
     Cost: a step of 64 KiB of output takes some 300 µs, in which no other task runs; then there is a
-    checkpoint. Memory: 64 KiB of input, one step's output, and zlib's own 40 KiB. One copy.
+    checkpoint. Memory: 64 KiB of input, one step's output, and zlib's own 40 KiB.
 
     Example:
       >>> import gzip
@@ -143,7 +151,7 @@ class InflatedRead(Read, Generic[SourceT]):
 
     def __init__(
         self,
-        source: SourceT,
+        source: SourceT_co,
         *,
         format: DeflateFormat,  # noqa: A002
         max_nbytes: SupportsIndex,
@@ -164,11 +172,11 @@ class InflatedRead(Read, Generic[SourceT]):
         return f"<InflatedRead, {self._inflated_nbytes} bytes decompressed, over {self._inner!r}>"
 
     @property
-    def inner(self) -> SourceT:
+    def inner(self) -> SourceT_co:
         """The source. What is read of it by itself, before the end of this, is missing here."""
         return self._inner
 
-    def into_inner(self) -> SourceT:
+    def into_inner(self) -> SourceT_co:
         """Give the source back, open; it goes on behind the compressed stream. This is over.
 
         Raises:
@@ -268,7 +276,7 @@ class InflatedRead(Read, Generic[SourceT]):
         await self._inner.aclose()
 
 
-class DeflatedWrite(Write, Generic[SinkT]):
+class DeflatedWrite(Write, Generic[SinkT_co]):
     """Compresses what is written and sends it on to a sink.
 
     Each write is sent so that the peer can decompress all of it at once, as the promise of a
@@ -315,7 +323,7 @@ class DeflatedWrite(Write, Generic[SinkT]):
 
     def __init__(
         self,
-        sink: SinkT,
+        sink: SinkT_co,
         *,
         format: DeflateFormat,  # noqa: A002
         level: SupportsIndex = LEVEL,
@@ -332,11 +340,11 @@ class DeflatedWrite(Write, Generic[SinkT]):
         return f"<DeflatedWrite over {self._inner!r}>"
 
     @property
-    def inner(self) -> SinkT:
+    def inner(self) -> SinkT_co:
         """The sink. What is sent to it by itself, before the end of this, damages the stream."""
         return self._inner
 
-    async def finish(self) -> SinkT:
+    async def finish(self) -> SinkT_co:
         """Send the end of the compressed stream, and give the sink back, open; this is over.
 
         Raises:
@@ -422,7 +430,7 @@ class DeflatedWrite(Write, Generic[SinkT]):
         await self.aclose()
 
 
-def check_inflated_read(read: InflatedRead[Read]) -> None:
+def check_inflated_read(read: InflatedRead) -> None:
     """Raise AssertionError if a law of this file is broken."""
     assert len(read._ready) <= STEP_NBYTES, "Law 1"
     assert read._input.remaining() <= STEP_NBYTES, "Law 1"

@@ -34,6 +34,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+COPIED_NBYTES: Final = 16_384
+"""What is less goes through the buffer also where it is to be in one piece: copying it costs less
+than a receive of so little. As much as a first receive asks for."""
+
 READ_AHEAD_NBYTES: Final = 262_144
 """How much is received at once if nobody says otherwise: what a socket gives for one checkpoint."""
 
@@ -156,7 +160,7 @@ class Filling(ReceivesSome):
         source = self._source
         if source._is_receiving or source._is_closed:
             await source._refuse_receiving()
-        if source._kept or not self._is_passage():
+        if source._kept or max_bytes < COPIED_NBYTES or not self._is_passage():
             return await super()._fill_room(buf, max_bytes)
         source._is_receiving = True
         try:

@@ -102,8 +102,8 @@ class Delimited(Framing):
         """Refuse a payload that has a delimiter in it; see `Framing`."""
         end = self.delimiters[0]
         whole = payload.to_bytes() + end
-        at, found = first_end(whole, self._sought, 0, len(whole))
-        if at - found != len(payload):  # or its end is the beginning of one that `end` completes
+        # Nor may its last bytes be the beginning of one that `end` completes.
+        if first_end(whole, self._sought, 0, len(whole)) != (len(whole), len(end)):
             raise ValueError("this payload has a delimiter in it, so it would arrive in parts")
         return b"", end
 
@@ -372,6 +372,18 @@ class LengthPrefixed(Framing):
         prefix_nbytes, own_nbytes = self.prefix_nbytes, self._own_nbytes
         stop = len(window)
         append = items.append
+        if stop - at <= max_nbytes and not own_nbytes:  # so none is too large, or negative
+            last = stop - prefix_nbytes
+            for _ in range(max_items):
+                if at > last:
+                    break
+                start = at + prefix_nbytes
+                end = start + unpack(window, at)[0]
+                if end > stop:
+                    break
+                append(window[start:end])
+                at = end
+            return at
         for _ in range(max_items):
             start = at + prefix_nbytes
             if start > stop:

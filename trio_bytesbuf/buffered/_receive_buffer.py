@@ -41,6 +41,10 @@ costs some 300 bytes beside its contents."""
 TAIL_NBYTES: Final = 65_536
 """How much of small pieces is joined into one: as much as a large receive has."""
 
+TEXT_NBYTES: Final = 65_536
+"""How much of a window is copied at a time, to be searched. Copies of 256 KiB are mapped, touched
+and unmapped by the allocator each time: a third of what lines cost."""
+
 PINNED_TIMES: Final = 4
 """A block may be so many times as large as what is left of it while a peer is waited for. As the
 pool itself has it (`Memory.is_worth_keeping`)."""
@@ -182,10 +186,11 @@ class ReceiveBuffer(SoleOwner):
         if type(nbytes) is int:
             at = self._at
             stop = at + nbytes
-            if at < stop <= self._stop:  # the common case: all of it is in the window
-                piece, ref = self._window[at:stop], self._ref
-                self._move_to(stop)
-                return make_view((piece,), nbytes, None if ref is None else (ref,))
+            if at < stop < self._stop:  # the common case, written out: all of it is in the window
+                self._at = stop
+                self._searched_for = self._stuck_for = None
+                ref = self._ref
+                return make_view((self._window[at:stop],), nbytes, None if ref is None else (ref,))
         return self._try_take_from_all(count_of(nbytes, "nbytes"))
 
     def _try_take_from_all(self, nbytes: int) -> BytesView | None:
@@ -289,11 +294,11 @@ class ReceiveBuffer(SoleOwner):
             return None
         before = max(map(len, delimiters)) - 1  # so many bytes of it may be known already
         start = max(0, searched - before)
-        window_nbytes = self._stop - self._at
         is_over = False
-        if start + before < window_nbytes:
-            at, stop = self._at, min(window_nbytes, limit)
-            end, found = first_end(self.text(), delimiters, at + start, at + stop)
+        if start + before < self._stop - self._at:
+            text, at = self.text(), self._at
+            stop = min(self._stop - at, limit)
+            end, found = first_end(text, delimiters, at + start, at + stop)
             if found:
                 return end - at, found
             is_over = stop == limit
@@ -306,14 +311,27 @@ class ReceiveBuffer(SoleOwner):
         return None
 
     def text(self) -> bytes:
-        """Return the bytes of the window, to be searched: `memoryview` has no `find`."""
+        """Return the bytes of the window, to be searched: `memoryview` has no `find`.
+
+        If they have to be copied, the window may become shorter.
+        """
         if self._text is None:
             exporter = self._window.obj
             if type(exporter) is bytes and len(exporter) == self._stop:
                 self._text = exporter
             else:
+                self._narrow()
                 self._text = self._window.tobytes()
         return self._text
+
+    def _narrow(self) -> None:
+        """Make the window as short as what is copied at a time."""
+        stop = self._at + TEXT_NBYTES
+        if stop < self._stop:
+            self._rest.appendleft((self._window[stop:], self._ref))
+            self._rest_nbytes += self._stop - stop
+            self._window = self._window[self._at : stop]
+            self._at, self._stop = 0, TEXT_NBYTES
 
     def _run(self, start: int, stop: int) -> Iterable[memoryview]:
         """Return the bytes from `start` up to `stop`, in pieces.

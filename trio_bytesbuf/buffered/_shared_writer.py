@@ -170,7 +170,9 @@ class SharedWriter:
 
         Idea: `send` of trio's memory channels.
         """
-        await self._take_turn(_Turn(_lasting(data), until_sent=False))
+        turn = _Turn(_lasting(data), until_sent=False)
+        del data  # an error that is kept holds this frame, but no memory
+        await self._take_turn(turn)
 
     async def send_all(self, data: BytesView | Buffer) -> None:
         """Wait for room in one's turn, put all of `data`, and wait until the sink has taken it.
@@ -184,7 +186,9 @@ class SharedWriter:
         stays in the buffer and is sent, so never send it again. `write_when_room` and `flush`
         tell one from the other.
         """
-        await self._take_turn(_Turn(_lasting(data), until_sent=True))
+        turn = _Turn(_lasting(data), until_sent=True)
+        del data  # an error that is kept holds this frame, but no memory
+        await self._take_turn(turn)
 
     async def drain(self) -> None:
         """Wait for room in one's turn, and put nothing.
@@ -252,7 +256,7 @@ class SharedWriter:
                 return  # its turn came after it was cancelled and before it ran (Law 3)
             self._for_sending.pop(turn, None)
             self._for_room.pop(turn, None)
-            turn.message = None  # an error that is kept holds this frame, but no memory
+            turn.message = None  # which a kept error would hold
             self._admit()  # those behind it may want less room
             raise
         if not turn.is_done:
@@ -377,8 +381,7 @@ class SharedWriter:
             await self._ended.wait()
         self._turn_away(self._for_sending)
         self._turn_away(self._for_room)
-        self._buffer._is_closed = True  # and not the sink, which is not ours
-        self._buffer._drop()
+        self._buffer._drop()  # and not closed: the sink is not ours
         self._written_nbytes = self._sent_nbytes
 
 

@@ -56,6 +56,11 @@ class BufStream(Reading, Writing, trio.abc.Stream, Generic[StreamT_co]):
     Idea: `BufStream` of the Rust crate bufstream.
     """
 
+    _meanwhile: trio.CancelScope | None = None
+    """Around the flush that a read has begun."""
+
+    _meanwhile_is_over: trio.Event
+
     def __new__(cls, stream: object, **_options: Any) -> Self:
         by_halves = cls is BufStream and hasattr(stream, "send_eof")
         made: Any = object.__new__(HalfCloseableBufStream if by_halves else cls)
@@ -115,21 +120,42 @@ class BufStream(Reading, Writing, trio.abc.Stream, Generic[StreamT_co]):
             return await receive(max_bytes)
         failure = None
         view = BytesView()
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._flush_quietly)
-            try:
-                view = await receive(max_bytes)
-            except Exception as exc:  # noqa: BLE001  # raised below, where it is not in a group
-                failure = exc
-            nursery.cancel_scope.cancel()  # what is left is sent by the next flush
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._flush_quietly)
+                try:
+                    view = await receive(max_bytes)
+                except Exception as exc:  # noqa: BLE001  # raised below, where it is not in a group
+                    failure = exc
+                nursery.cancel_scope.cancel()  # what is left is sent by the next flush
+        except BaseException:
+            self._buffer.unread(view)  # it has come, and is not lost if this is cancelled just now
+            raise
         if failure is not None:
             raise failure
         return view
 
     async def _flush_quietly(self) -> None:
         """Send what is in the buffer. What goes wrong goes wrong again in the next flush."""
-        with contextlib.suppress(Exception):
-            await self._flush_at_the_end()
+        with trio.CancelScope() as scope:
+            self._meanwhile, self._meanwhile_is_over = scope, trio.Event()
+            try:
+                with contextlib.suppress(Exception):
+                    await self._flush_at_the_end()
+            finally:
+                self._meanwhile = None
+                self._meanwhile_is_over.set()
+
+    async def _refuse_sending(self) -> None:
+        """Take over from a read that sends: it is no other task's send. Otherwise as ever."""
+        if self._meanwhile is None or self._is_closed:
+            await super()._refuse_sending()
+            return
+        if self._sink._counts_exactly:
+            self._meanwhile.cancel()  # what is left is sent by who comes now
+        await self._meanwhile_is_over.wait()
+        if self._is_sending or self._is_closed:
+            await self._refuse_sending()
 
     # Elsewhere in a file
 
@@ -137,14 +163,14 @@ class BufStream(Reading, Writing, trio.abc.Stream, Generic[StreamT_co]):
         """Flush, and go on at another place of a file, reading and writing; see `BufReader.seek`.
 
         Raises:
-          As `flush` and `BufReader.seek`.
+          As `flush` and `BufReader.seek`; io.UnsupportedOperation: the file only appends.
 
         Cancellation: as `flush`; the place is the old one.
         """
-        self._seekable()
+        file: Any = self._seekable()
+        file.write_from(file.write_offset)  # or refuse before anything has changed
         await self.flush()
         place = await super().seek(offset, whence)
-        file: Any = self._sink
         file.write_from(place)
         return place
 
@@ -173,6 +199,7 @@ class BufStream(Reading, Writing, trio.abc.Stream, Generic[StreamT_co]):
                 await self._flush(self._buffered_nbytes)
             self._is_closed = True
         except Exception as exc:
+            self._refuse_if_closed()  # by another task
             raise IntoInnerError(self, self.unsent) from exc
         finally:
             self._is_sending = self._is_receiving = False
@@ -189,6 +216,18 @@ class BufStream(Reading, Writing, trio.abc.Stream, Generic[StreamT_co]):
 
 class HalfCloseableBufStream(BufStream[StreamT_co], SendsEof, trio.abc.HalfCloseableStream):
     """What `BufStream` makes of a stream that has a `send_eof`."""
+
+    async def send_eof(self) -> None:
+        """Flush, and tell the peer that nothing more will be sent; receiving goes on.
+
+        Twice is harmless. What is written while this waits is sent, too.
+
+        Raises:
+          As `flush`.
+
+        Cancellation: as `flush`; the end was not announced.
+        """
+        await super().send_eof()
 
     async def _send_eof(self) -> None:
         """Flush, and tell the peer that nothing more will be sent."""

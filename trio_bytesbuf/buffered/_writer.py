@@ -115,6 +115,7 @@ class BufWriter(Writing, Generic[SinkT_co]):
                 await self._flush(self._buffered_nbytes)
             self._is_closed = True
         except Exception as exc:
+            self._refuse_if_closed()  # by another task
             raise IntoInnerError(self, self.unsent) from exc
         finally:
             self._is_sending = False

@@ -92,7 +92,10 @@ class Writing(SendsAll, BufMut):
         self._marks = marks
         self._queue = []
         self._tail = bytearray()
-        self._sink = sink if isinstance(sink, Write) else from_trio(sink)
+        made: object = sink if isinstance(sink, Write) else from_trio(sink)
+        if not isinstance(made, Write):
+            raise TypeError(f"a Write or a SendStream is wanted, not {type(sink).__name__}")
+        self._sink = made
         self._inner = sink
 
     @property
@@ -184,9 +187,10 @@ class Writing(SendsAll, BufMut):
         """
         data = line.encode() if isinstance(line, str) else line
         view = data if isinstance(data, BytesView) else BytesView(data)
-        if newline in view:
+        whole = view.to_bytes() + newline
+        if whole.find(newline) != len(view):
             raise ValueError(f"this line has a {newline!r} in it, so it would arrive as several")
-        self.write(view.to_bytes() + newline)
+        self.write(whole)
 
     # Writing as a `BufMut`: numbers, structs, texts
 
@@ -247,7 +251,7 @@ class Writing(SendsAll, BufMut):
 
         Cancellation: as `flush`.
         """
-        if not self.wants_drain:
+        if not (self.wants_drain or self._is_closed):
             await checkpoint()
             return
         if self._is_sending or self._is_closed:
@@ -301,6 +305,7 @@ class Writing(SendsAll, BufMut):
         """Drop the first `nbytes` bytes, which are sent."""
         if self._progress is not None:
             self._progress(nbytes)
+        nbytes = min(nbytes, self._buffered_nbytes)  # less if this was closed, and all dropped
         self._buffered_nbytes -= nbytes
         queue = self._queue
         count = 0

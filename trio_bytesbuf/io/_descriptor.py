@@ -426,7 +426,10 @@ class DescriptorStream(ReceivesSome, SendsAll, trio.abc.Stream):
         plan = SendPlan(view._pieces, view._nbytes)
         try:
             sent = os.writev(self._open_fileno(), plan.buffers())
-        except OSError:
+        except BlockingIOError:
+            return 0
+        except OSError as exc:
+            self._in_trios_words(exc)  # which keeps it (Law 3)
             return 0
         self._copied_nbytes += plan.joined_nbytes
         self._send_calls += 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from typing import TYPE_CHECKING, NoReturn, cast
+from typing import TYPE_CHECKING, cast
 
 import trio
 from trio.lowlevel import checkpoint
@@ -74,8 +74,8 @@ class Write(Endpoint):
             self._is_sending = False
             del view  # an error that is kept holds this frame, but no memory
 
-    async def _refuse_sending(self) -> NoReturn:
-        """Raise what keeps the sending side from being claimed."""
+    async def _refuse_sending(self) -> None:
+        """Raise what keeps the sending side from being claimed, or wait until nothing does."""
         if self._is_sending:
             raise trio.BusyResourceError(f"another task is already sending to {self!r}")
         await checkpoint()

@@ -85,15 +85,6 @@ def round_trips(name: str) -> Check:
     )
 
 
-def outcomes(name: str) -> Check:
-    return claim(
-        framed.test_the_shortcut_and_the_cuts_change_no_outcome,
-        wire=framed.HOSTILE,
-        item_type=TYPES,
-        **of_framing(name),
-    )
-
-
 def skips(name: str) -> Check:
     return claim(
         framed.test_a_frame_over_the_limit_is_skipped_and_the_next_one_comes,
@@ -623,7 +614,7 @@ FRAMING_BUGS: dict[str, tuple[object, str, str, str, Check]] = {
         "take_batch",
         "if items:\n                break",
         "if False:\n                break",
-        outcomes("netstring"),
+        refuses("a leading zero", way="events"),
     ),
     "the length of a frame that is skipped is forgotten": (
         FrameCutter,

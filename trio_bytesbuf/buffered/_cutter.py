@@ -36,8 +36,12 @@ BATCH_ITEMS: Final = 1000
 """How many frames one batch has at the most if nobody says otherwise: some 100 to 400 µs of
 cutting, after which it is another task's turn."""
 
-BATCH_NBYTES: Final = 262_144
-"""A batch ends with the frame that brings it to so many bytes: as much as one receive brings."""
+BATCH_NBYTES: Final = 131_072
+"""A batch takes no frame that begins behind so many bytes. Larger ones are no quicker: what was cut
+first has left the cache when it is used."""
+
+ENOUGH_NBYTES: Final = 32_768
+"""With so many bytes a batch is good as it is: what comes next would cost another cut."""
 
 
 @attrs.frozen
@@ -126,7 +130,7 @@ class FrameCutter(Generic[T]):
         """Return the frame at the front and leave it there, until `pass_by`."""
         buffer = self._buffer
         framing = self._framing
-        if buffer._stuck_for is not framing and not self._is_skipping:
+        if not self._is_skipping and (buffer._stuck_for is not framing or not self._is_stuck()):
             text = (buffer._text or buffer.text()) if self._needs_text else None
             found = self._cut_one(
                 text if self._is_copied else buffer._window, text, buffer._at, self._max_nbytes
@@ -137,7 +141,16 @@ class FrameCutter(Generic[T]):
                 of_slice = self._of_slice
                 return item if of_slice is None else of_slice(item, buffer._ref)
             buffer._stuck_for = framing
+            if not self._is_stuck():
+                return self.look()
         return self._look_everywhere()
+
+    def _is_stuck(self) -> bool:
+        """Say whether no frame lies whole in the window, also if more is made one with it.
+
+        Asked when it is so for the window as it is.
+        """
+        return not (self._needs_text and self._buffer.merge())
 
     def pass_by(self) -> None:
         """Take out the frame that `look` has shown; the buffer is as it was then."""
@@ -153,10 +166,11 @@ class FrameCutter(Generic[T]):
         """Return the frames that are there, at most `max_items`; an empty list if none is."""
         buffer = self._buffer
         items: list[T] = []
-        least = len(buffer) - BATCH_NBYTES  # what is left then is for the next batch
-        while (missing := max_items - len(items)) and len(buffer) > max(0, least):
+        before = len(buffer)
+        taken = 0
+        while (missing := max_items - len(items)) and taken < ENOUGH_NBYTES:
             try:
-                found = self._cut(missing, len(buffer) - least)
+                found = self._cut(missing, BATCH_NBYTES - taken)
                 if not found:
                     item = self.take()
                     if item is None:
@@ -167,13 +181,14 @@ class FrameCutter(Generic[T]):
                     break  # Law 2
                 raise
             items = items + found if items else found
+            taken = before - len(buffer)
         return items
 
     def _cut(self, max_items: int, max_nbytes: int) -> list[T]:
         """Take frames that lie whole in the first bytes of the window; fewer, if one is refused."""
         buffer = self._buffer
         framing = self._framing
-        if buffer._stuck_for is framing or self._is_skipping:
+        if self._is_skipping or (buffer._stuck_for is framing and self._is_stuck()):
             return []
         text = buffer.text() if self._needs_text else None
         start = at = buffer._at
@@ -186,7 +201,11 @@ class FrameCutter(Generic[T]):
         items: list[Any] = []
         end = framing._cut(window, text, at, items, max_items, self._max_nbytes)
         if not items:
-            return []
+            if whole is not buffer._window:
+                return []
+            buffer._stuck_for = framing
+            return [] if self._is_stuck() else self._cut(max_items, max_nbytes)
+        is_last = whole is buffer._window and len(items) < max_items
         if self._of_slice is _view_of and ref is None:  # the common case, written out
             make = make_view
             items = [make((it,), n) if (n := len(it)) else make((), 0) for it in items]
@@ -196,6 +215,8 @@ class FrameCutter(Generic[T]):
             except UnicodeError:  # fewer then, until the bad one is not among them
                 return self._cut(max_items // 2, max_nbytes) if max_items > 1 else []
         buffer._move_to(start - at + end)
+        if is_last and buffer._window is whole:
+            buffer._stuck_for = framing
         return items
 
     def _look_everywhere(self) -> T | None:

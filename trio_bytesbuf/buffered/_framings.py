@@ -151,7 +151,7 @@ def _cut_lines(
     max_nbytes: int,
 ) -> int:
     """Cut at each delimiter, all of `CUT_NBYTES` at once."""
-    some = text[at : at + CUT_NBYTES]
+    some = text[at : at + CUT_NBYTES] if len(text) > 2 * CUT_NBYTES else text[at:]
     lines = some.split(delimiter, max_items)  # from the front: a delimiter may overlap itself
     end = at + len(some) - len(lines.pop())
     if not lines:

@@ -45,6 +45,10 @@ TEXT_NBYTES: Final = 65_536
 """How much of a window is copied at a time, to be searched. Copies of 256 KiB are mapped, touched
 and unmapped by the allocator each time: a third of what lines cost."""
 
+MERGED_NBYTES: Final = 4096
+"""Up to so many bytes of a window are copied to be searched together with what comes next: a
+sixteenth of that, so it does not count, and one line in eight hundred is no longer special."""
+
 PINNED_TIMES: Final = 4
 """A block may be so many times as large as what is left of it while a peer is waited for. As the
 pool itself has it (`Memory.is_worth_keeping`)."""
@@ -332,6 +336,28 @@ class ReceiveBuffer(SoleOwner):
             self._rest_nbytes += self._stop - stop
             self._window = self._window[self._at : stop]
             self._at, self._stop = 0, TEXT_NBYTES
+
+    def merge(self) -> bool:
+        """Make one window of the little that is left of this one and what comes next; say if so.
+
+        For who searches, and so has what comes next copied anyway.
+        """
+        left = self._stop - self._at
+        if not 0 < left <= MERGED_NBYTES or not self._rest:
+            return False
+        piece, ref = self._rest[0]
+        nbytes = min(piece.nbytes, TEXT_NBYTES)
+        if nbytes < left:  # else what drips would be copied again and again
+            return False
+        self._rest.popleft()
+        if nbytes < piece.nbytes:
+            self._rest.appendleft((piece[nbytes:], ref))
+        text = b"".join((self._window[self._at :], piece[:nbytes]))
+        self._window, self._ref, self._text = memoryview(text), None, text
+        self._at, self._stop = 0, len(text)
+        self._rest_nbytes -= nbytes
+        self._stuck_for = None
+        return True
 
     def _run(self, start: int, stop: int) -> Iterable[memoryview]:
         """Return the bytes from `start` up to `stop`, in pieces.

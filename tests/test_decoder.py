@@ -105,22 +105,20 @@ def test_a_batch_has_no_more_than_is_wanted() -> None:
     assert len(decoder.next_events(10**9)) == 1997
 
 
-def test_a_batch_ends_with_the_frame_that_brings_it_to_256_kib() -> None:
+def test_a_batch_ends_with_the_frame_that_brings_it_to_128_kib() -> None:
     """Large frames do not make a batch of any size."""
     for feed in (b"".join, lambda frames: BytesView.from_views(map(BytesView, frames))):
         framing = LengthPrefixed(4)
         decoder = FrameDecoder(framing)
         decoder.feed(feed([framing.encode(bytes(100_000)).to_bytes() for _ in range(10)]))
-        batch = decoder.next_events()
-        assert len(batch) in (3, 10), "a window is cut in one go, others frame by frame"
-        got = len(batch)
+        got = 0
         while batch := decoder.next_events():
-            assert len(batch) <= 3
-            got += len(batch)
+            assert len(batch) == 1
+            got += 1
         assert got == 10
 
 
-@pytest.mark.parametrize("count", [0, *NO_COUNTS.values()], ids=str)
+@pytest.mark.parametrize("count", [0, -1, 1.0, "1"], ids=str)
 def test_a_batch_of_no_count_is_refused(count) -> None:
     """As everywhere."""
     decoder = FrameDecoder(Lines())

@@ -161,7 +161,7 @@ BUFFER_BUGS: dict[str, tuple[object, str, str, str, Check]] = {
         "_turn",
         "self._text = self._searched_for = self._stuck_for = None",
         "self._text = None",
-        the_machine,
+        buffered.test_the_memory_of_a_search_ends_when_bytes_are_unread,
     ),
     "the copy of a window outlives it": (
         ReceiveBuffer,

@@ -120,6 +120,16 @@ def test_the_memory_of_a_search_ends_when_bytes_are_taken(call) -> None:
     assert buffer.find((b"\n",)) == (11, 1)
 
 
+def test_the_memory_of_a_search_ends_when_bytes_are_unread() -> None:
+    """What was not in what was there may be in what is put before it."""
+    buffer = ReceiveBuffer()
+    buffer.feed(b"x" * 100)
+    assert buffer.find((b"\n",)) is None
+    buffer.unread(b"y\n")
+    check_receive_buffer(buffer)
+    assert buffer.find((b"\n",)) == (2, 1)
+
+
 def test_the_memory_of_a_search_is_kept_when_it_settles() -> None:
     """Waiting for more makes nothing forgotten, though the copies are let go of."""
     buffer = ReceiveBuffer()

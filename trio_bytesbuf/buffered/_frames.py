@@ -17,8 +17,7 @@ from trio.lowlevel import cancel_shielded_checkpoint, checkpoint, checkpoint_if_
 
 from .._errors import FrameTooLarge
 from ..seq import BytesView
-from ..seq._flat import positive_count_of
-from ._cutter import BATCH_ITEMS, FrameCutter
+from ._cutter import FrameCutter
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -118,12 +117,12 @@ class FrameReceiveChannel(trio.abc.ReceiveChannel[T_co], Generic[T_co]):
         finally:
             reader._is_receiving = False
 
-    async def receive_batch(self, max_items: SupportsIndex = BATCH_ITEMS) -> list[T_co]:
+    async def receive_batch(self, max_items: SupportsIndex | None = None) -> list[T_co]:
         """Wait until there is a whole frame, and return all that are there, for one checkpoint.
 
         Args:
-          max_items: the most frames to return, at least 1. A batch also ends with the frame that
-            brings it to 256 KiB.
+          max_items: the most frames to return, at least 1; if not given, 1,000, or 250 views. A
+            batch ends with the frame that brings it to 128 KiB anyway, and may end at 32.
 
         Returns:
           At least one frame.
@@ -133,7 +132,7 @@ class FrameReceiveChannel(trio.abc.ReceiveChannel[T_co], Generic[T_co]):
 
         Cancellation: resumable. No byte is lost.
         """
-        count = positive_count_of(max_items, "max_items")
+        count = self._cutter.batch_items(max_items)
         reader = self._reader
         if reader._is_receiving or reader._is_closed:
             await reader._refuse_receiving()
@@ -155,7 +154,7 @@ class FrameReceiveChannel(trio.abc.ReceiveChannel[T_co], Generic[T_co]):
         finally:
             reader._is_receiving = False
 
-    def batches(self, max_items: SupportsIndex = BATCH_ITEMS) -> FrameBatches[T_co]:
+    def batches(self, max_items: SupportsIndex | None = None) -> FrameBatches[T_co]:
         """Return an async iterator over lists of frames, until the stream ends.
 
         Each step equals `receive_batch(max_items)`, with its errors.
@@ -171,7 +170,7 @@ class FrameReceiveChannel(trio.abc.ReceiveChannel[T_co], Generic[T_co]):
           [b'one', b'two']
           [b'three']
         """
-        return FrameBatches(self, positive_count_of(max_items, "max_items"))
+        return FrameBatches(self, self._cutter.batch_items(max_items))
 
     async def skip(self) -> None:
         """Drop the next frame, however long it is, as it arrives.

@@ -34,6 +34,7 @@ from ._receive_buffer import ReceiveBuffer as ReceiveBuffer
 from ._shared_writer import SharedWriter as SharedWriter
 from ._shared_writer import open_shared_writer as open_shared_writer
 from ._stream import BufStream as BufStream
+from ._stream import HalfCloseableBufStream as HalfCloseableBufStream
 from ._upgrade import upgrade_to_tls as upgrade_to_tls
 from ._writer import BufWriter as BufWriter
 from ._writer import IntoInnerError as IntoInnerError

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import attrs
 
-from .._errors import FrameTooLarge, UnexpectedEof
+from .._errors import BadFrame, FrameTooLarge, LimitExceeded, UnexpectedEof
 from ..seq import BytesView
 from ..seq._flat import positive_count_of
 from ..seq._view import make_view
+from ._framing import Extent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,9 +39,17 @@ BATCH_ITEMS: Final = 1000
 """How many frames one batch has at the most if nobody says otherwise: some 100 to 300 µs of
 cutting, after which it is another task's turn."""
 
-BATCH_VIEWS: Final = 250
-"""How many if they are views. Each is three objects that the garbage collector looks at; batches of
-1,000 set it to work, and cost half as much again."""
+BATCH_MEMORYVIEWS: Final = 350
+BATCH_VIEWS: Final = 150
+"""How many if they are memoryviews or views: one and three objects that the garbage collector looks
+at. It does so after 700, and two batches exist at a time; larger ones cost up to a half more."""
+
+SHOWN_NBYTES: Final = 32
+"""How many bytes an error shows: enough to tell what they are of."""
+
+OVERHEAD_NBYTES: Final = 65_536
+"""How much a frame may have around its payload, and how much more than a payload may have arrived
+while a framing cannot tell how long the frame is. A guess, for framings that set no such limit."""
 
 BATCH_NBYTES: Final = 131_072
 """A batch takes no frame that begins behind so many bytes. Larger ones are no quicker: what was cut
@@ -73,7 +82,9 @@ def _view_of(piece: memoryview, ref: BlockRef | None) -> BytesView:
 
 
 VIEWS: Final = Kind(lambda view: view, _view_of, is_copied=False, batch_items=BATCH_VIEWS)
-MEMORYVIEWS: Final = Kind(BytesView.contiguous, None, is_copied=False)
+MEMORYVIEWS: Final = Kind(
+    BytesView.contiguous, None, is_copied=False, batch_items=BATCH_MEMORYVIEWS
+)
 BYTES: Final = Kind(BytesView.to_bytes, None, is_copied=True)
 KINDS: Final[dict[object, Kind[Any]]] = {BytesView: VIEWS, memoryview: MEMORYVIEWS, bytes: BYTES}
 
@@ -244,17 +255,39 @@ class FrameCutter(Generic[T]):
             return None
         if not self._buffer:
             return None
-        extent = self._framing.measure(self._buffer, self._max_nbytes)
-        return None if extent is None else self._look_at(*extent)
+        extent = self._measured(self._max_nbytes)
+        return None if extent is None else self._look_at(extent)
 
-    def _look_at(self, before: int, nbytes: int, after: int) -> T | None:
-        """Return the frame of this extent if all of it is there."""
-        total = before + nbytes + after
+    def _measured(self, max_nbytes: int) -> Extent | None:
+        """Return what the framing says of the front of the buffer, if it makes sense."""
         buffer = self._buffer
-        if total < 1:
-            raise RuntimeError(f"{self._framing!r} has measured a frame of {total} bytes")
+        extent = self._framing.measure(buffer, max_nbytes)
+        if extent is None:
+            if len(buffer) > self._max_nbytes + OVERHEAD_NBYTES:
+                raise LimitExceeded(limit=self._max_nbytes, arrived=len(buffer))
+            return None
+        return self._checked(extent)
+
+    def _checked(self, extent: Extent) -> Extent:
+        if not isinstance(extent, Extent):
+            raise TypeError(f"a framing measures an Extent, not {type(extent).__name__}")
+        if min(extent) < 0 or not any(extent):
+            raise BadFrame(f"what {self._framing!r} measures as {extent}", self._front())
+        if extent.before + extent.after > OVERHEAD_NBYTES:
+            raise BadFrame(f"too much around a payload, {extent}", self._front())
+        return extent
+
+    def _front(self) -> bytes:
+        """Return what an error shows of the buffer."""
+        return self._buffer.peek(SHOWN_NBYTES).to_bytes()
+
+    def _look_at(self, extent: Extent) -> T | None:
+        """Return the frame of this extent if all of it is there."""
+        before, nbytes, after = extent
+        buffer = self._buffer
         if nbytes > self._max_nbytes:
             raise FrameTooLarge(limit=self._max_nbytes, arrived=len(buffer), announced=nbytes)
+        total = before + nbytes + after
         if total > len(buffer):
             return None
         self._seen_end = buffer._at + total
@@ -271,26 +304,33 @@ class FrameCutter(Generic[T]):
             self.skip_last()
         if not buffer:
             return None
-        extent = self._framing.measure(buffer, self._max_nbytes)
-        if extent is None:
-            extent = self._framing.measure_last(buffer)
-            last = None if extent is None else self._look_at(*extent)
-            if last is not None:
-                self.pass_by()
-                return last
-        wanted = len(buffer) + 1 if extent is None else sum(extent)
-        raise UnexpectedEof(wanted=wanted, arrived=len(buffer))
+        extent = self._measured(self._max_nbytes) or self._last_measured()
+        item = None if extent is None else self._look_at(extent)
+        if item is None:
+            wanted = len(buffer) + 1 if extent is None else sum(extent)
+            raise UnexpectedEof(wanted=wanted, arrived=len(buffer))
+        self.pass_by()
+        return item
+
+    def _last_measured(self) -> Extent | None:
+        extent = self._framing.measure_last(self._buffer)
+        return None if extent is None else self._checked(extent)
 
     def skip(self) -> bool:
         """Drop what there is of the frame at the front; say whether that was all of it. (Law 4)"""
         buffer = self._buffer
-        self._is_skipping = True
+        if not buffer:
+            return False
         if not self._drop_nbytes:
-            extent = self._framing.measure(buffer, sys.maxsize // 2) if buffer else None
+            extent = self._framing.measure(buffer, sys.maxsize)
             if extent is None:
-                buffer.discard(self._framing.droppable_nbytes(buffer) if buffer else 0)
+                nbytes = self._framing.droppable_nbytes(buffer)
+                if not nbytes and len(buffer) > self._max_nbytes + OVERHEAD_NBYTES:
+                    raise LimitExceeded(limit=self._max_nbytes, arrived=len(buffer))
+                buffer.discard(nbytes)
+                self._is_skipping = self._is_skipping or nbytes > 0
                 return False
-            self._drop_nbytes = sum(extent)
+            self._drop_nbytes = sum(self._checked(extent))
         step = min(self._drop_nbytes, len(buffer))
         buffer.discard(step)
         self._drop_nbytes -= step
@@ -299,11 +339,15 @@ class FrameCutter(Generic[T]):
 
     def skip_last(self) -> bool:
         """Drop the last frame of a stream that has ended; say whether there was one."""
-        if not self._is_skipping and not self._buffer:
+        buffer = self._buffer
+        if not self._is_skipping and not buffer:
             return False
-        extent = None if self._drop_nbytes else self._framing.measure_last(self._buffer)
+        extent = None if self._drop_nbytes else self._framing.measure_last(buffer)
         if extent is None:
-            raise UnexpectedEof(wanted=max(1, self._drop_nbytes), arrived=len(self._buffer))
-        self._buffer.clear()
+            raise UnexpectedEof(wanted=max(1, self._drop_nbytes), arrived=len(buffer))
+        nbytes = len(buffer) if self._is_skipping else sum(self._checked(extent))
+        if nbytes > len(buffer):
+            raise UnexpectedEof(wanted=nbytes, arrived=len(buffer))
+        buffer.discard(nbytes)
         self._is_skipping = False
         return True

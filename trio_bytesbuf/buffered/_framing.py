@@ -23,7 +23,12 @@ if TYPE_CHECKING:
 
 
 class Extent(NamedTuple):
-    """How long the frame at the front of a buffer is: bytes before its payload, payload, after."""
+    """How long the frame at the front of a buffer is: bytes before its payload, payload, after.
+
+    What is around a payload is dropped unseen; a framing that wants to check it does so when it
+    measures. It may be 64 KiB at the most, and no number is negative, nor all of them 0: a frame
+    that is measured otherwise is refused (`BadFrame`).
+    """
 
     before: int
     """How many bytes come before the payload: a length, for example."""
@@ -75,7 +80,8 @@ class Framing(abc.ABC):
 
         Raises:
           BadFrame: these are no bytes of this format.
-          LimitExceeded: where a frame ends cannot be told from so many bytes.
+          LimitExceeded: where a frame ends cannot be told from so many bytes. It is raised anyway
+            when 64 KiB more than `max_nbytes` have come and this still says None.
         """
 
     @abc.abstractmethod

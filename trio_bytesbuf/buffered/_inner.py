@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from typing_extensions import TypeVar
 
     from ..io import Read, ReadWrite, Write
+    from ..io._to_trio import ClosesByHalves
 
     Source = Read | trio.abc.ReceiveStream
     Sink = Write | trio.abc.SendStream
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     SourceT_co = TypeVar("SourceT_co", bound=Source, covariant=True, default=Source)
     SinkT_co = TypeVar("SinkT_co", bound=Sink, covariant=True, default=Sink)
     StreamT_co = TypeVar("StreamT_co", bound=Stream, covariant=True, default=Stream)
+    HalfCloseableT = TypeVar("HalfCloseableT", bound=ClosesByHalves | trio.abc.HalfCloseableStream)
 else:
     from typing import TypeVar
 

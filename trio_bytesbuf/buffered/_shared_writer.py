@@ -43,7 +43,7 @@ from trio.lowlevel import (
     wait_task_rescheduled,
 )
 
-from ._writer import HIGH_WATER_NBYTES, LOW_WATER_NBYTES, MAX_NBYTES, BufWriter
+from ._writer import MAX_NBYTES, BufWriter
 from ._writing import _lasting
 
 if TYPE_CHECKING:
@@ -405,8 +405,8 @@ def check_shared_writer(writer: SharedWriter) -> None:
 async def open_shared_writer(
     sink: Write | trio.abc.SendStream,
     *,
-    low_water_nbytes: SupportsIndex = LOW_WATER_NBYTES,
-    high_water_nbytes: SupportsIndex = HIGH_WATER_NBYTES,
+    low_water_nbytes: SupportsIndex | None = None,
+    high_water_nbytes: SupportsIndex | None = None,
     max_nbytes: SupportsIndex = MAX_NBYTES,
 ) -> AsyncIterator[SharedWriter]:
     """Let many tasks write to `sink` during the block, and send what they write in few calls.

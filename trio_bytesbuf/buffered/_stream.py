@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-from typing import TYPE_CHECKING, Any, Generic, Self, cast
+from typing import TYPE_CHECKING, Any, Generic, cast, overload
 
 import trio
 
@@ -14,65 +14,30 @@ from ..seq import BytesView
 from ._filling import READ_AHEAD_NBYTES
 from ._inner import StreamT_co
 from ._reading import Reading
-from ._writer import HIGH_WATER_NBYTES, LOW_WATER_NBYTES, MAX_NBYTES, IntoInnerError
+from ._writer import MAX_NBYTES, IntoInnerError
 from ._writing import Marks, Writing
 
 if TYPE_CHECKING:
     from typing import SupportsIndex
 
+    from ._inner import HalfCloseableT
 
-class BufStream(Reading, Writing, trio.abc.Stream, Generic[StreamT_co]):
-    """Buffers both halves of a stream, each by itself: a `BufReader` and a `BufWriter` in one.
 
-    A trio stream itself, and a `trio.abc.HalfCloseableStream` if what it stands on has a
-    `send_eof`. One task may read while another writes. `send_eof` and `aclose` flush first, and
-    wait for that as long as the peer takes; see `BufWriter`.
-
-    Args:
-      stream: a trio stream, or what is both a `Read` and a `Write`. Closing this closes it.
-      read_ahead_nbytes: as for `BufReader`.
-      low_water_nbytes, high_water_nbytes, max_nbytes: as for `BufWriter`.
-      flush_before_waiting: send what was written before a read waits for the peer, so that nobody
-        waits for the reply to a request that was never sent. A read is never refused, and never
-        fails, because of that: if another task is flushing, that task does it, and if sending
-        fails, the next `flush` says so. Over sockets and pipes, a peer that reads only when it has
-        been read from does not block the read.
-
-    Raises:
-      TypeError: `stream` is neither, or a number is no integer.
-      ValueError: a number is out of its range.
-
-    Example:
-      >>> async def main():
-      ...     ours, theirs = memory_pair()
-      ...     async with BufStream(ours) as client, BufStream(theirs) as server:
-      ...         client.write_line("one")
-      ...         client.write_line("two")
-      ...         await client.flush()
-      ...         return await server.read_line(), server.try_read_line()
-      >>> trio.run(main)
-      (b'one', b'two')
-
-    Idea: `BufStream` of the Rust crate bufstream.
-    """
+class Buffering(Reading, Writing, trio.abc.Stream, Generic[StreamT_co]):
+    """What `BufStream` does, whatever it stands on."""
 
     _meanwhile: trio.CancelScope | None = None
     """Around the flush that a read has begun."""
 
     _meanwhile_is_over: trio.Event
 
-    def __new__(cls, stream: object, **_options: Any) -> Self:
-        by_halves = cls is BufStream and hasattr(stream, "send_eof")
-        made: Any = object.__new__(HalfCloseableBufStream if by_halves else cls)
-        return made  # type: ignore[no-any-return]
-
     def __init__(
         self,
         stream: StreamT_co,
         *,
         read_ahead_nbytes: SupportsIndex = READ_AHEAD_NBYTES,
-        low_water_nbytes: SupportsIndex = LOW_WATER_NBYTES,
-        high_water_nbytes: SupportsIndex = HIGH_WATER_NBYTES,
+        low_water_nbytes: SupportsIndex | None = None,
+        high_water_nbytes: SupportsIndex | None = None,
         max_nbytes: SupportsIndex = MAX_NBYTES,
         flush_before_waiting: bool = False,
     ) -> None:
@@ -141,7 +106,7 @@ class BufStream(Reading, Writing, trio.abc.Stream, Generic[StreamT_co]):
             self._meanwhile, self._meanwhile_is_over = scope, trio.Event()
             try:
                 with contextlib.suppress(Exception):
-                    await self._flush_at_the_end()
+                    await self._flush_if_idle()
             finally:
                 self._meanwhile = None
                 self._meanwhile_is_over.set()
@@ -207,11 +172,79 @@ class BufStream(Reading, Writing, trio.abc.Stream, Generic[StreamT_co]):
 
     async def _aclose(self) -> None:
         try:
-            await self._flush_at_the_end()
+            await self._flush_before_closing()
         finally:
             self._drop()
             self._buffer.clear()
             await self._sink.aclose()
+
+
+class BufStream(Buffering[StreamT_co]):
+    """Buffers both halves of a stream, each by itself: a `BufReader` and a `BufWriter` in one.
+
+    A trio stream itself, and a `trio.abc.HalfCloseableStream` if what it stands on has a
+    `send_eof`. One task may read while another writes. `send_eof` and `aclose` flush first, and
+    wait for that as long as the peer takes; see `BufWriter`.
+
+    Over a `File`, which has a place for reading and another for writing, so has this: `seek` sets
+    both, reading moves the one and writing the other.
+
+    Args:
+      stream: a trio stream, or what is both a `Read` and a `Write`. Closing this closes it.
+      read_ahead_nbytes: as for `BufReader`.
+      low_water_nbytes, high_water_nbytes, max_nbytes: as for `BufWriter`.
+      flush_before_waiting: send what was written before a read waits for the peer, so that nobody
+        waits for the reply to a request that was never sent. A read is never refused, and never
+        fails, because of that: if another task is flushing, that task does it, and if sending
+        fails, the next `flush` says so. Over sockets and pipes, a peer that reads only when it has
+        been read from does not block the read. Over TLS and streams of others it does, and a read
+        that is cancelled while it sends spoils the writing half, as a cancelled `flush` does.
+
+    Raises:
+      TypeError: `stream` is neither, or a number is no integer.
+      ValueError: a number is out of its range.
+
+    Example:
+      >>> async def main():
+      ...     ours, theirs = memory_pair()
+      ...     async with BufStream(ours) as client, BufStream(theirs) as server:
+      ...         client.write_line("one")
+      ...         client.write_line("two")
+      ...         await client.flush()
+      ...         return await server.read_line(), server.try_read_line()
+      >>> trio.run(main)
+      (b'one', b'two')
+
+    Idea: `BufStream` of the Rust crate bufstream.
+    """
+
+    @overload
+    def __new__(
+        cls,
+        stream: HalfCloseableT,
+        *,
+        read_ahead_nbytes: SupportsIndex = ...,
+        low_water_nbytes: SupportsIndex | None = ...,
+        high_water_nbytes: SupportsIndex | None = ...,
+        max_nbytes: SupportsIndex = ...,
+        flush_before_waiting: bool = ...,
+    ) -> HalfCloseableBufStream[HalfCloseableT]: ...
+
+    @overload
+    def __new__(
+        cls,
+        stream: StreamT_co,
+        *,
+        read_ahead_nbytes: SupportsIndex = ...,
+        low_water_nbytes: SupportsIndex | None = ...,
+        high_water_nbytes: SupportsIndex | None = ...,
+        max_nbytes: SupportsIndex = ...,
+        flush_before_waiting: bool = ...,
+    ) -> BufStream[StreamT_co]: ...
+
+    def __new__(cls, stream: Any, **_options: Any) -> BufStream[Any]:
+        by_halves = cls is BufStream and hasattr(stream, "send_eof")
+        return object.__new__(HalfCloseableBufStream if by_halves else cls)
 
 
 class HalfCloseableBufStream(BufStream[StreamT_co], SendsEof, trio.abc.HalfCloseableStream):

@@ -16,10 +16,6 @@ if TYPE_CHECKING:
     from ..seq import BytesView
 
 
-LOW_WATER_NBYTES: Final = 16_384
-HIGH_WATER_NBYTES: Final = 65_536
-"""As asyncio's streams have them, which is what users of `drain` are used to."""
-
 MAX_NBYTES: Final = 1_048_576
 """How much is buffered at the most if nobody says otherwise."""
 
@@ -47,16 +43,19 @@ class BufWriter(Writing, Generic[SinkT_co]):
     A `Write` and a `trio.abc.SendStream` itself, whose `write_view` and `send_all` send what is in
     the buffer, and then their own. A `BufMut`, too: `put_u16_be` and all its kin write to it.
 
-    Closing sends what is in the buffer first, and waits for that as long as the peer takes: put a
-    timeout around it where peers may be stuck. Closed by cancellation, or by
-    `trio.aclose_forcefully`, it drops what is left. A writer that is forgotten sends nothing and
-    warns (ResourceWarning).
+    Closing sends what is in the buffer first, and waits for that, and for another task that is
+    sending, as long as the peer takes: put a timeout around it where peers may be stuck. Closed
+    by cancellation, by `trio.aclose_forcefully`, or at the end of an ``async with`` block that an
+    error ends, it drops what is left, so that half of a message is not taken for all. A writer
+    that is forgotten sends nothing and warns (ResourceWarning). Closing a second time does
+    nothing, also while the first waits; to end that, cancel it.
 
     Args:
       sink: a `Write`, or any `trio.abc.SendStream`. Closing this closes it.
-      low_water_nbytes: `drain` sends until no more is in the buffer.
-      high_water_nbytes: `drain` does nothing before more is in the buffer.
-      max_nbytes: what would bring more into the buffer is refused, at least 1.
+      low_water_nbytes: `drain` sends until no more is in the buffer; 16 KiB if not given.
+      high_water_nbytes: `drain` does nothing before more is in the buffer; 64 KiB if not given.
+      max_nbytes: what would bring more into the buffer is refused, at least 1; lowers the other
+        two, where they are not given.
 
     Raises:
       TypeError: `sink` is neither, or a number is no integer.
@@ -80,8 +79,8 @@ class BufWriter(Writing, Generic[SinkT_co]):
         self,
         sink: SinkT_co,
         *,
-        low_water_nbytes: SupportsIndex = LOW_WATER_NBYTES,
-        high_water_nbytes: SupportsIndex = HIGH_WATER_NBYTES,
+        low_water_nbytes: SupportsIndex | None = None,
+        high_water_nbytes: SupportsIndex | None = None,
         max_nbytes: SupportsIndex = MAX_NBYTES,
     ) -> None:
         self._write_to(sink, Marks.of(low_water_nbytes, high_water_nbytes, max_nbytes))
@@ -123,7 +122,7 @@ class BufWriter(Writing, Generic[SinkT_co]):
 
     async def _aclose(self) -> None:
         try:
-            await self._flush_at_the_end()
+            await self._flush_before_closing()
         finally:
             self._drop()
             await self._sink.aclose()

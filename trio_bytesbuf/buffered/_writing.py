@@ -34,12 +34,18 @@ from ._frames import FrameSendChannel
 from ._framing import Framing
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
     from ..seq import Memory
     from ..seq._flat import Buffer
 
 JOINED_NBYTES: Final = 1024
 """Up to so many bytes are copied behind what is there: a piece of its own costs more, here and in
 the system call."""
+
+LOW_WATER_NBYTES: Final = 16_384
+HIGH_WATER_NBYTES: Final = 65_536
+"""As asyncio's streams have them, which is what users of `drain` are used to."""
 
 LENT_NBYTES: Final = 4096
 """How much room `chunk_mut` lends at a time."""
@@ -54,17 +60,22 @@ class Marks:
     max_nbytes: int
 
     @classmethod
-    def of(cls, low: SupportsIndex, high: SupportsIndex, most: SupportsIndex) -> Marks:
-        """Check and return them.
+    def of(
+        cls, low: SupportsIndex | None, high: SupportsIndex | None, most: SupportsIndex
+    ) -> Marks:
+        """Check and return them; what is None is as usual, or as high as it can be.
 
         Raises:
           ValueError: they are not in this order, or `most` is below 1.
         """
-        marks = cls(
-            count_of(low, "low_water_nbytes"),
-            count_of(high, "high_water_nbytes"),
-            positive_count_of(most, "max_nbytes"),
-        )
+        max_nbytes = positive_count_of(most, "max_nbytes")
+        high_nbytes = min(HIGH_WATER_NBYTES, max_nbytes)
+        if high is not None:
+            high_nbytes = count_of(high, "high_water_nbytes")
+        low_nbytes = min(LOW_WATER_NBYTES, high_nbytes)
+        if low is not None:
+            low_nbytes = count_of(low, "low_water_nbytes")
+        marks = cls(low_nbytes, high_nbytes, max_nbytes)
         if not marks.low_nbytes <= marks.high_nbytes <= marks.max_nbytes:
             raise ValueError(
                 f"low_water_nbytes {marks.low_nbytes}, high_water_nbytes {marks.high_nbytes} and "
@@ -86,6 +97,8 @@ class Writing(SendsAll, BufMut):
     _is_broken = False
     _is_end_announced = False
     _lent: bytearray | None = None
+    _sending_is_over: trio.Event | None = None
+    """What who closes this waits for, if another task is sending."""
 
     def _write_to(self, sink: Write | trio.abc.SendStream, marks: Marks) -> None:
         """Write to `sink` from now on; the rest of a constructor."""
@@ -157,7 +170,7 @@ class Writing(SendsAll, BufMut):
                 return
         view = _lasting(data)
         nbytes = view._nbytes
-        if self._buffered_nbytes + nbytes > self._marks.max_nbytes:
+        if nbytes and self._buffered_nbytes + nbytes > self._marks.max_nbytes:
             raise BufferFull(
                 requested=nbytes, available=max(0, self._marks.max_nbytes - self._buffered_nbytes)
             )
@@ -179,17 +192,22 @@ class Writing(SendsAll, BufMut):
             tail, self._tail = self._tail, bytearray()
             self._queue.append(memoryview(tail).toreadonly())
 
-    def write_line(self, line: str | BytesView | Buffer, newline: bytes = b"\n") -> None:
+    def write_line(self, line: str | BytesView | Buffer, newline: Buffer = b"\n") -> None:
         """Put a line and its end; text as UTF-8. Otherwise as `write`.
 
         Raises:
-          ValueError: the line has a `newline` in it, so it would arrive as several.
+          ValueError: the line has a `newline` in it, so it would arrive as several; or, if that is
+            CRLF, a CR or a LF, which some peers take for the end of a line. Or `newline` is empty.
         """
+        end = bytes(memoryview(newline))
         data = line.encode() if isinstance(line, str) else line
         view = data if isinstance(data, BytesView) else BytesView(data)
-        whole = view.to_bytes() + newline
-        if whole.find(newline) != len(view):
-            raise ValueError(f"this line has a {newline!r} in it, so it would arrive as several")
+        if not end:
+            raise ValueError("a newline has at least one byte")
+        whole = view.to_bytes() + end
+        unwanted = (b"\r", b"\n") if end == b"\r\n" else (end,)
+        if any(-1 < whole.find(one) < len(view) for one in unwanted):
+            raise ValueError(f"this line has one of {unwanted} in it, and would arrive as several")
         self.write(whole)
 
     # Writing as a `BufMut`: numbers, structs, texts
@@ -283,6 +301,7 @@ class Writing(SendsAll, BufMut):
                 raise
             finally:
                 sink._progress = before
+                self._tell_that_sending_is_over()
                 del view  # an error that is kept holds this frame, but no memory
         else:
             try:
@@ -290,9 +309,11 @@ class Writing(SendsAll, BufMut):
             except BaseException:
                 self._is_spoiled = True  # and not before: others may write meanwhile
                 raise
+            else:
+                self._sent(nbytes)
             finally:
+                self._tell_that_sending_is_over()
                 del view
-            self._sent(nbytes)
 
     def _front(self, nbytes: int) -> BytesView:
         """Return the first `nbytes` bytes of the buffer, which are there."""
@@ -329,11 +350,10 @@ class Writing(SendsAll, BufMut):
         await self._send(BytesView(exporter if is_whole else bytes(data)))
 
     async def _send(self, view: BytesView) -> None:
+        # Refused before a checkpoint could be cancelled: what is cancelled counts as written.
         if self._is_spoiled or self._is_end_announced:
-            await checkpoint()
             self._refuse_writing_now()
         if self._buffered_nbytes > self._marks.max_nbytes:
-            await checkpoint()
             raise BufferFull(requested=view._nbytes, available=0)
         self._put(view)
         del view
@@ -356,7 +376,10 @@ class Writing(SendsAll, BufMut):
         await super().send_all(data)
 
     async def _wait_write_might_not_block(self) -> None:
-        await self._sink.wait_write_might_not_block()
+        try:
+            await self._sink.wait_write_might_not_block()
+        finally:
+            self._tell_that_sending_is_over()
 
     # In frames
 
@@ -379,7 +402,18 @@ class Writing(SendsAll, BufMut):
 
     # The end
 
-    async def _flush_at_the_end(self) -> None:
+    async def _flush_before_closing(self) -> None:
+        """Wait for what another task sends, and send the rest."""
+        while self._is_sending:
+            self._sending_is_over = trio.Event()
+            await self._sending_is_over.wait()
+        await self._flush_if_idle()
+
+    def _tell_that_sending_is_over(self) -> None:
+        if self._sending_is_over is not None:
+            self._sending_is_over.set()
+
+    async def _flush_if_idle(self) -> None:
         """Send what is in the buffer, unless another task does, or nothing can be sent any more."""
         is_hopeless = self._is_spoiled or self._is_broken
         if self._buffered_nbytes and not (self._is_sending or is_hopeless):
@@ -388,6 +422,17 @@ class Writing(SendsAll, BufMut):
                 await self._flush(self._buffered_nbytes)
             finally:
                 self._is_sending = False
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if exc_type is None:
+            await self.aclose()
+        else:  # what was to be said may be half said, and the peer must not take it for all
+            await trio.aclose_forcefully(self)
 
     def _drop(self) -> None:
         """Forget what was not sent: this was closed."""

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
-from pairs import ThroughViews, big_buffers, clog, socketpair
+from pairs import ThroughViews, big_buffers, clog, closing, socketpair
 from strategies import NO_BUFFERS
 
 from trio_bytesbuf import (
@@ -808,3 +808,15 @@ async def test_over_a_socket_much_comes_at_once() -> None:
         for _ in range(10_000):
             assert await reader.read_line() == b"a line of text"
         assert ours.statistics().receive_calls <= 8
+
+
+@pytest.mark.parametrize("way", ["receive_some", "receive_view"])
+async def test_little_reads_are_no_receive_each(way):
+    """By trio's method as by ours, a hundred bytes one by one are one call of the source."""
+    ours, theirs = await socketpair()
+    async with closing(ours, theirs):
+        await theirs.send_all(bytes(100))
+        reader = BufReader(ours)
+        for _ in range(100):
+            assert bytes(await getattr(reader, way)(1)) == b"\0"
+        assert ours.statistics().receive_calls == 1

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import gc
+import weakref
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -320,7 +322,7 @@ async def test_that_receiving_fails_is_raised_as_it_is():
 
             async def close() -> None:
                 await trio.testing.wait_all_tasks_blocked()
-                await stream.aclose()
+                await trio.aclose_forcefully(stream)  # else it sends what it has, and nobody reads
 
             nursery.start_soon(close)
             with pytest.raises(trio.ClosedResourceError):
@@ -394,3 +396,183 @@ async def test_two_ends_that_both_are_tied_talk():
                 for text in (b"one", b"two", b"three"):
                     sender.write(text)
                     assert await replies.receive() == text[::-1]
+
+
+# Two tasks that both send
+
+FIRST = noise(500_000, 7)
+
+
+async def flushed(stream: BufStream) -> None:
+    """Flush to the end."""
+    await stream.flush()
+
+
+async def drained(stream: BufStream) -> None:
+    """Drain, which stops at the low water mark."""
+    await stream.drain()
+
+
+async def flushed_in_vain(stream: BufStream) -> None:
+    """Flush, and give up at once."""
+    with trio.move_on_after(0):
+        await stream.flush()
+
+
+async def waited_for_room(stream: BufStream) -> None:
+    """Wait until sending might not block, and send nothing."""
+    await stream.wait_send_all_might_not_block()
+
+
+SENDERS = [flushed, drained, flushed_in_vain, waited_for_room]
+
+
+@pytest.mark.parametrize("send", SENDERS)
+@pytest.mark.parametrize("first", ["sender", "reader"])
+async def test_a_request_is_sent_though_another_task_sends_less_than_that(send, first):
+    """Whoever comes first, and however the other task stops sending."""
+    ours, theirs = await socketpair()
+    small_buffers(ours)
+    await clog(ours)
+    async with closing(ours, theirs):
+        stream = BufStream(ours, flush_before_waiting=True)
+        lines = []
+
+        async def read() -> None:
+            stream.write(REQUEST)
+            lines.append(await stream.read_line())
+
+        async def other() -> None:
+            await send(stream)
+
+        async def serve() -> None:
+            arrived = bytearray()
+            while not arrived.endswith(REQUEST):
+                arrived += await theirs.receive_some(50_000)
+            assert arrived.endswith(FIRST + REQUEST)
+            await theirs.send_all(REPLY)
+
+        stream.write(FIRST)
+        with trio.fail_after(IN_TIME_SECONDS):
+            async with trio.open_nursery() as nursery:
+                for task in (other, read) if first == "sender" else (read, other):
+                    nursery.start_soon(task)
+                    await trio.testing.wait_all_tasks_blocked()
+                nursery.start_soon(serve)
+        assert lines == [b"5:reply,"]
+        await stream.aclose()
+
+
+class Gated(trio.abc.Stream):
+    """A stream of somebody else, which takes what it is sent when it is told to."""
+
+    def __init__(self) -> None:
+        self.gate = trio.Event()
+        self.asked = bytearray()
+        self.has_request = trio.Event()
+
+    async def send_all(self, data: bytes | memoryview) -> None:
+        await self.gate.wait()
+        self.asked += data
+        if self.asked.endswith(REQUEST):
+            self.has_request.set()
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+    async def receive_some(self, _max_bytes: int | None = None) -> bytes:
+        await self.has_request.wait()
+        return b"line\n"
+
+    async def aclose(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+
+async def test_over_a_foreign_stream_the_task_that_sends_sends_the_request_too():
+    """It cannot be called back, so it goes on until nobody waits for a reply to what is there."""
+    below = Gated()
+    stream = BufStream(below, flush_before_waiting=True)
+    stream.write(b"first")
+    with trio.fail_after(IN_TIME_SECONDS):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(stream.flush)
+            await trio.testing.wait_all_tasks_blocked()
+            stream.write(REQUEST)
+            nursery.start_soon(stream.read_line)
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            below.gate.set()
+    assert below.asked == b"first" + REQUEST
+    await stream.aclose()
+
+
+async def test_a_drain_behind_a_read_that_has_sent_all_sends_nothing():
+    """While it waits for its turn the buffer gets shorter than the low water mark."""
+    below = Gated()
+    stream = BufStream(below, flush_before_waiting=True)
+    stream.write(FIRST + REQUEST)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(stream.read_line)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        nursery.start_soon(stream.drain)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        below.gate.set()
+    assert below.asked == FIRST + REQUEST
+    assert (stream.unsent_nbytes, stream.unsent) == (0, b"")
+    await stream.aclose()
+
+
+async def test_closing_sends_the_rest_of_what_a_read_was_sending():
+    """`aclose` flushes, though a read is in the middle of that."""
+    ours, theirs = await socketpair()
+    await clog(ours)
+    arrived = bytearray()
+
+    async def receive() -> None:
+        with contextlib.suppress(trio.BrokenResourceError):
+            async for data in theirs:
+                arrived.extend(data)
+
+    async with closing(ours, theirs):
+        stream = BufStream(ours, flush_before_waiting=True)
+        stream.write(FIRST)
+
+        async def read() -> None:
+            with pytest.raises(trio.ClosedResourceError):
+                await stream.read_line()
+
+        with trio.fail_after(IN_TIME_SECONDS):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(read)
+                await trio.testing.wait_all_tasks_blocked()
+                stream.write(REQUEST)
+                nursery.start_soon(receive)
+                await stream.aclose()
+    assert arrived.endswith(FIRST + REQUEST)
+
+
+async def test_what_is_no_error_comes_out_of_reading_in_no_group():
+    """Neither an interrupt nor what somebody's source raises; and what it refers to is freed."""
+
+    class Interrupted(SocketStream):
+        async def _receive_view(self, _max_bytes: int | None) -> BytesView:
+            await trio.testing.wait_all_tasks_blocked()
+            raise KeyboardInterrupt
+
+    below, theirs = trio.socket.socketpair()
+    ours = Interrupted(trio.SocketStream(below))
+    async with closing(ours, SocketStream(trio.SocketStream(theirs))):
+        await clog(ours)
+        stream = BufStream(ours, flush_before_waiting=True)
+        stream.write(REQUEST)
+        gc.collect()
+        gc.disable()
+        try:
+            with pytest.raises(KeyboardInterrupt) as caught:
+                await stream.read_line()
+            await trio.aclose_forcefully(stream)
+            seen = weakref.ref(stream)
+            del stream, caught
+            await trio.lowlevel.checkpoint()
+            assert seen() is None
+        finally:
+            gc.enable()

@@ -312,3 +312,16 @@ def test_a_framing_is_asked_once_for_each_frame() -> None:
     assert decoder.next_events() == []
     assert decoder.next_event() is FrameEvent.NEED_DATA
     assert framing.measured == 1000
+
+
+@pytest.mark.parametrize("ask", ["next_event", "next_events"])
+def test_a_decoder_that_wants_more_pins_no_block(ask) -> None:
+    """Whoever feeds it waits for a peer then, maybe for long."""
+    decoder = FrameDecoder(Lines())
+    decoder.feed(b"line\n" * 1000 + b"half")
+    while getattr(decoder, ask)() not in (FrameEvent.NEED_DATA, []):
+        pass
+    assert memoryview(decoder._buffer._window.obj).nbytes == decoder.buffered_nbytes == 4
+    assert decoder._buffer._text is None
+    decoder.feed(b" a line\n")
+    assert decoder.next_event() == b"half a line"

@@ -14,6 +14,7 @@ import trio.testing
 from pairs import Steps
 
 from trio_bytesbuf import BytesView, LimitExceeded, UnexpectedEof
+from trio_bytesbuf._errors import BadFrame
 from trio_bytesbuf.buffered import (
     BufReader,
     BufStream,
@@ -480,3 +481,14 @@ async def test_a_channel_says_what_it_is() -> None:
         "<FrameReceiveChannel of FixedLength(nbytes=2) over "
         "<BufReader of 3 bytes, over <FakeRead with 0 bytes left>>>"
     )
+
+
+async def test_a_skip_that_is_refused_has_not_begun():
+    """Bytes of another format are passed by in another way, and the next frame is nobody's skip."""
+    reader = BufReader(FakeRead(b"no frame\n3:one,3:two,"))
+    frames = reader.frames(Netstring())
+    for _ in range(2):
+        with pytest.raises(BadFrame):
+            await frames.skip()
+    await reader.skip_until(b"\n")
+    assert [bytes(frame) async for frame in frames] == [b"one", b"two"]

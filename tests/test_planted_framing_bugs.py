@@ -614,7 +614,7 @@ FRAMING_BUGS: dict[str, tuple[object, str, str, str, Check]] = {
         "take_batch",
         "if items:\n                break",
         "if False:\n                break",
-        refuses("a leading zero", way="events"),
+        refuses("no digits", way="events"),
     ),
     "the length of a frame that is skipped is forgotten": (
         FrameCutter,

@@ -391,3 +391,29 @@ def test_large_pieces_are_given_away_uncopied() -> None:
     buffer.unread(BytesView.from_views(map(BytesView, pieces)))
     taken = buffer.take(2048)
     assert all(part.obj is piece for part, piece in zip(taken.pieces, pieces, strict=True))
+
+
+def test_a_buffer_that_waits_holds_no_large_block_for_a_slice_that_was_put_back() -> None:
+    """It is not the window any more when another is put before it. (Law 4)"""
+    buffer = ReceiveBuffer()
+    expected = b""
+    for value in range(20):
+        piece = bytes([value]) * 600
+        buffer.unread(BytesView(piece + bytes(65_536))[:600])
+        expected = piece + expected
+    buffer.settle()
+    check_receive_buffer(buffer)
+    pieces = [buffer._window, *(piece for piece, _ in buffer._rest)]
+    assert sum(memoryview(piece.obj).nbytes for piece in pieces) < 4 * len(buffer)
+    assert buffer.take_all() == expected
+
+
+def test_what_is_left_of_a_window_is_no_large_block_when_something_is_put_before_it() -> None:
+    """The window becomes one of the pieces behind it. (Law 4)"""
+    buffer = ReceiveBuffer()
+    buffer.feed(bytes(65_536))
+    buffer.discard(65_530)
+    buffer.unread(b"x")
+    buffer.settle()
+    assert memoryview(buffer._rest[0][0].obj).nbytes == 6
+    assert buffer.take_all() == b"x" + bytes(6)

@@ -1009,3 +1009,18 @@ def test_any_script_does_what_the_model_does(marks: list[int], steps: list[tuple
         assert [call.ended for call in calls] == [call.expected for call in calls]
 
     trio.run(main)
+
+
+async def test_a_writer_whose_block_was_left_is_in_no_reference_cycle():
+    """It goes when the last task lets go of it, and not when the collector comes."""
+    gc.collect()
+    gc.disable()
+    try:
+        async with open_shared_writer(FakeWrite()) as writer:
+            await writer.send_all(b"message")
+        seen = weakref.ref(writer)
+        del writer
+        await trio.lowlevel.checkpoint()
+        assert seen() is None
+    finally:
+        gc.enable()

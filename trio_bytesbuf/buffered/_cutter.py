@@ -194,6 +194,9 @@ class FrameCutter(Generic[T]):
 
     def take_batch(self, max_items: int) -> list[T]:
         """Return the frames that are there, at most `max_items`; an empty list if none is."""
+        if max_items == 1:  # for which nothing is to be cut ahead
+            item = self.take()
+            return [] if item is None else [item]
         buffer = self._buffer
         items: list[T] = []
         before = len(buffer)

@@ -97,7 +97,7 @@ class FrameDecoder(Generic[T]):
         return len(self._buffer)
 
     def feed(self, data: BytesView | Buffer) -> None:
-        """Put what has arrived behind what is there. Of mutable memory a copy is made.
+        """Put what has arrived behind what is there. Of mutable buffers a copy is made.
 
         Raises:
           ValueError: the end was fed before.
@@ -129,7 +129,10 @@ class FrameDecoder(Generic[T]):
             item = self._cutter.take_last()
         if item is not None:
             return item
-        return FrameEvent.END if self._is_ended else FrameEvent.NEED_DATA
+        if self._is_ended:
+            return FrameEvent.END
+        self._buffer.settle()  # whoever feeds this waits for a peer now
+        return FrameEvent.NEED_DATA
 
     def next_events(self, max_items: SupportsIndex | None = None) -> list[T]:
         """Return the frames that are there, at most `max_items`; an empty list if there is none.
@@ -148,6 +151,8 @@ class FrameDecoder(Generic[T]):
         if not items and self._is_ended:
             last = self._cutter.take_last()
             return [] if last is None else [last]
+        if not items:
+            self._buffer.settle()
         return items
 
     def skip_frame(self) -> None:

@@ -91,8 +91,8 @@ class Filling(ReceivesSome):
     async def _until(self, take: Callable[[], T | None]) -> T | None:
         """Return what `take` gives, once it is something; None if the stream ends before.
 
-        Claims the reading side. `take` is asked whenever there are more bytes, and takes nothing
-        out of the buffer until it has something to return.
+        Claims the reading side. `take` is asked whenever there are more bytes. What it takes out of
+        the buffer before it has something to return is not given back if this is cancelled.
         """
         if self._is_receiving or self._is_closed:
             await self._refuse_receiving()
@@ -130,7 +130,8 @@ class Filling(ReceivesSome):
         return await self._source.receive_view(max_bytes)
 
     async def _receive_some(self, max_bytes: int | None) -> bytes:
-        if isinstance(self._source, ReceivesSome) and self._is_passage():
+        is_much = max_bytes is None or max_bytes >= COPIED_NBYTES
+        if is_much and isinstance(self._source, ReceivesSome) and self._is_passage():
             return await self._source.receive_some(max_bytes)
         return (await self._receive_view(max_bytes)).to_bytes()
 

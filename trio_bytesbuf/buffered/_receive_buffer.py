@@ -5,8 +5,8 @@
 
 Law 1. What is fed comes out, in order, once. `check_receive_buffer` looks at the books.
 Law 2. No byte is copied that arrived in a piece of `SMALL_NBYTES` or more, but to be searched, a
-       window at a time. Smaller ones are joined, so a peer that drips costs the bytes it sends and
-       not an object for each.
+       window at a time, or for Law 4. Smaller ones are joined, so a peer that drips costs the bytes
+       it sends and not an object for each.
 Law 3. What was searched in vain is not searched again: `find` remembers how far it came until
        bytes are taken. So is a window in which a framing found no whole frame (`_stuck_for`).
 Law 4. While a peer is waited for (`settle`), the buffer holds no block that is much larger than
@@ -88,6 +88,7 @@ class ReceiveBuffer(SoleOwner):
     _text: bytes | None
     _rest: deque[tuple[memoryview, BlockRef | None]]
     _rest_nbytes: int
+    _unread_pieces: int
     _tail: bytearray
     _searched_for: Delimiters | None
     _searched_nbytes: int
@@ -99,7 +100,8 @@ class ReceiveBuffer(SoleOwner):
     def clear(self) -> None:
         """Forget everything."""
         self._window, self._ref, self._text = EMPTY, None, None
-        self._at = self._stop = self._rest_nbytes = self._searched_nbytes = 0
+        self._at = self._stop = self._rest_nbytes = 0
+        self._searched_nbytes = self._unread_pieces = 0
         self._rest = deque()
         self._tail = bytearray()
         self._searched_for = self._stuck_for = None
@@ -151,6 +153,7 @@ class ReceiveBuffer(SoleOwner):
         refs = view._refs or (None,) * len(view._pieces)
         self._rest.extendleft(reversed(list(zip(view._pieces, refs, strict=True))))
         self._rest_nbytes += view._nbytes
+        self._unread_pieces += len(view._pieces) + 1
         self._turn()
 
     def _seal(self) -> None:
@@ -176,12 +179,23 @@ class ReceiveBuffer(SoleOwner):
     def settle(self) -> None:
         """Let go of memory that is much larger than what is left of it. (Law 4)"""
         self._text = None
+        if self._unread_pieces:
+            self._settle_unread()
         left = self._stop - self._at
         if left * PINNED_TIMES < memoryview(self._window.obj).nbytes:
             stuck, sought = self._stuck_for, self._searched_for
             self._window, self._ref = memoryview(self._window[self._at :].tobytes()), None
             self._at, self._stop = 0, left
             self._stuck_for, self._searched_for = stuck, sought
+
+    def _settle_unread(self) -> None:
+        """Copy what lies in much larger blocks, of the pieces that were put in front."""
+        rest = self._rest
+        for index in range(min(self._unread_pieces, len(rest))):
+            piece, _ = rest[index]
+            if piece.nbytes * PINNED_TIMES < memoryview(piece.obj).nbytes:
+                rest[index] = (memoryview(piece.tobytes()), None)
+        self._unread_pieces = 0
 
     # Taking out
 

@@ -382,6 +382,7 @@ class SharedWriter:
         self._turn_away(self._for_sending)
         self._turn_away(self._for_room)
         self._buffer._drop()  # and not closed: the sink is not ours
+        self._buffer._progress = None  # which refers to this
         self._written_nbytes = self._sent_nbytes
 
 

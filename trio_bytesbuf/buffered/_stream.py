@@ -26,10 +26,11 @@ if TYPE_CHECKING:
 class Buffering(Reading, Writing, trio.abc.Stream, Generic[StreamT_co]):
     """What `BufStream` does, whatever it stands on."""
 
-    _meanwhile: trio.CancelScope | None = None
-    """Around the flush that a read has begun."""
+    _meanwhile: trio.Event | None = None
+    """While a read sends; set when it does so no more."""
 
-    _meanwhile_is_over: trio.Event
+    _is_awaited = False
+    """Whether a read cannot send by itself, and who is sending sends for it."""
 
     def __init__(
         self,
@@ -64,9 +65,8 @@ class Buffering(Reading, Writing, trio.abc.Stream, Generic[StreamT_co]):
     # Sending before waiting: a read must not fail because of it, nor wait for who waits for it
 
     def _has_to_send_first(self) -> bool:
-        return bool(self._flushes_first and self._buffered_nbytes) and not (
-            self._is_sending or self._is_spoiled
-        )
+        is_hopeless = self._is_spoiled or self._is_broken
+        return bool(self._flushes_first and self._buffered_nbytes and not is_hopeless)
 
     def _is_passage(self) -> bool:
         return super()._is_passage() and not self._has_to_send_first()
@@ -77,50 +77,67 @@ class Buffering(Reading, Writing, trio.abc.Stream, Generic[StreamT_co]):
             return await receive(max_bytes)
         sink = self._sink
         if not sink._counts_exactly:  # then it cannot be called back
-            await self._flush_quietly()
-            return await receive(max_bytes)
-        if not (sink._is_sending or sink._is_closed):
+            if not self._is_sending:
+                await self._flush_quietly()
+                return await receive(max_bytes)
+            self._is_awaited = True
+            try:
+                return await receive(max_bytes)
+            finally:
+                self._is_awaited = False
+        if not (self._is_sending or sink._is_sending or sink._is_closed):
             self._sent(sink._write_now(self.unsent))  # mostly all of it
         if not self._buffered_nbytes:
             return await receive(max_bytes)
-        failure = None
+        raised: BaseException | None = None
         view = BytesView()
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._flush_quietly)
+                nursery.start_soon(self._send_meanwhile)
                 try:
                     view = await receive(max_bytes)
-                except Exception as exc:  # noqa: BLE001  # raised below, where it is not in a group
-                    failure = exc
+                except BaseException as exc:  # noqa: BLE001  # raised below, and in no group
+                    raised = exc
                 nursery.cancel_scope.cancel()  # what is left is sent by the next flush
         except BaseException:
             self._buffer.unread(view)  # it has come, and is not lost if this is cancelled just now
-            raise
-        if failure is not None:
-            raise failure
+            if raised is None:
+                raise
+        try:
+            if raised is not None:
+                raise raised
+        finally:
+            del raised  # which refers to this frame
         return view
+
+    async def _send_meanwhile(self) -> None:
+        """Send what is in the buffer, or what another task that is sending leaves there."""
+        await self._wait_until_idle()
+        await self._flush_quietly()
 
     async def _flush_quietly(self) -> None:
         """Send what is in the buffer. What goes wrong goes wrong again in the next flush."""
-        with trio.CancelScope() as scope:
-            self._meanwhile, self._meanwhile_is_over = scope, trio.Event()
-            try:
-                with contextlib.suppress(Exception):
-                    await self._flush_if_idle()
-            finally:
-                self._meanwhile = None
-                self._meanwhile_is_over.set()
+        is_over = self._meanwhile = trio.Event()
+        try:
+            with contextlib.suppress(Exception):
+                await self._flush_if_idle()
+        finally:
+            self._meanwhile = None
+            is_over.set()
 
     async def _refuse_sending(self) -> None:
-        """Take over from a read that sends: it is no other task's send. Otherwise as ever."""
+        """Wait for a read that sends: it is no other task's send. Otherwise as ever."""
         if self._meanwhile is None or self._is_closed:
             await super()._refuse_sending()
             return
-        if self._sink._counts_exactly:
-            self._meanwhile.cancel()  # what is left is sent by who comes now
-        await self._meanwhile_is_over.wait()
+        await self._meanwhile.wait()
         if self._is_sending or self._is_closed:
             await self._refuse_sending()
+
+    async def _flush(self, nbytes: int) -> None:
+        await super()._flush(nbytes)
+        while self._is_awaited and self._buffered_nbytes:
+            await super()._flush(self._buffered_nbytes)
 
     # Elsewhere in a file
 
@@ -195,10 +212,11 @@ class BufStream(Buffering[StreamT_co]):
       low_water_nbytes, high_water_nbytes, max_nbytes: as for `BufWriter`.
       flush_before_waiting: send what was written before a read waits for the peer, so that nobody
         waits for the reply to a request that was never sent. A read is never refused, and never
-        fails, because of that: if another task is flushing, that task does it, and if sending
-        fails, the next `flush` says so. Over sockets and pipes, a peer that reads only when it has
-        been read from does not block the read. Over TLS and streams of others it does, and a read
-        that is cancelled while it sends spoils the writing half, as a cancelled `flush` does.
+        fails, because of that: if another task is flushing, it is sent behind what that one sends,
+        and if sending fails, the next `flush` says so. Over sockets and pipes, a peer that reads
+        only when it has been read from does not block the read. Over TLS and streams of others it
+        does, and a read that is cancelled while it sends spoils the writing half, as a cancelled
+        `flush` does.
 
     Raises:
       TypeError: `stream` is neither, or a number is no integer.
@@ -276,3 +294,5 @@ class HalfCloseableBufStream(BufStream[StreamT_co], SendsEof, trio.abc.HalfClose
         except BaseException:
             self._is_end_announced = was_announced
             raise
+        finally:
+            self._tell_that_sending_is_over()

@@ -93,12 +93,13 @@ class Writing(SendsAll, BufMut):
     _queue: list[memoryview]
     _tail: bytearray
     _buffered_nbytes = 0
+    _told_nbytes = 0  # by the sink, in all
     _is_spoiled = False
     _is_broken = False
     _is_end_announced = False
     _lent: bytearray | None = None
     _sending_is_over: trio.Event | None = None
-    """What who closes this waits for, if another task is sending."""
+    """While somebody waits until no task is sending."""
 
     def _write_to(self, sink: Write | trio.abc.SendStream, marks: Marks) -> None:
         """Write to `sink` from now on; the rest of a constructor."""
@@ -276,7 +277,8 @@ class Writing(SendsAll, BufMut):
             await self._refuse_sending()
         self._is_sending = True
         try:
-            await self._flush(self._buffered_nbytes - self._marks.low_nbytes)
+            # Less than the mark, if that was sent while this waited for its turn.
+            await self._flush(max(0, self._buffered_nbytes - self._marks.low_nbytes))
         finally:
             self._is_sending = False
 
@@ -292,10 +294,13 @@ class Writing(SendsAll, BufMut):
         sink = self._sink
         if sink._counts_exactly:
             before = sink._progress
+            goal = self._told_nbytes + nbytes
             try:
                 sink._progress = self._sent
                 await sink.write_view(view)
                 self._is_broken = False
+                if self._told_nbytes < goal:  # a subclass of a sink that tells may not
+                    self._sent(goal - self._told_nbytes)
             except trio.BrokenResourceError:
                 self._is_broken = True  # whoever flushed is told now, and need not be by `aclose`
                 raise
@@ -326,6 +331,7 @@ class Writing(SendsAll, BufMut):
         """Drop the first `nbytes` bytes, which are sent."""
         if self._progress is not None:
             self._progress(nbytes)
+        self._told_nbytes += nbytes
         nbytes = min(nbytes, self._buffered_nbytes)  # less if this was closed, and all dropped
         self._buffered_nbytes -= nbytes
         queue = self._queue
@@ -341,7 +347,10 @@ class Writing(SendsAll, BufMut):
 
     async def _write_view(self, view: BytesView) -> None:
         """Do what `send_all` does, with a view."""
-        await self._send(_lasting(view))
+        try:
+            await self._send(_lasting(view))
+        finally:
+            del view  # an error that is kept holds this frame, but no memory
 
     async def _send_all(self, data: memoryview) -> None:
         # A copy, as the rest stays here if this is cancelled: of what is `bytes` already, none.
@@ -404,14 +413,21 @@ class Writing(SendsAll, BufMut):
 
     async def _flush_before_closing(self) -> None:
         """Wait for what another task sends, and send the rest."""
-        while self._is_sending:
-            self._sending_is_over = trio.Event()
-            await self._sending_is_over.wait()
+        await self._wait_until_idle()
         await self._flush_if_idle()
 
+    async def _wait_until_idle(self) -> None:
+        """Wait until no task is sending."""
+        while self._is_sending:
+            if self._sending_is_over is None:
+                self._sending_is_over = trio.Event()
+            await self._sending_is_over.wait()
+
     def _tell_that_sending_is_over(self) -> None:
+        """Wake who waits for it; the claim is given up before any of them runs."""
         if self._sending_is_over is not None:
             self._sending_is_over.set()
+            self._sending_is_over = None
 
     async def _flush_if_idle(self) -> None:
         """Send what is in the buffer, unless another task does, or nothing can be sent any more."""

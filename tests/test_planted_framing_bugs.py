@@ -21,7 +21,7 @@ import test_receive_buffer as buffered
 from hypothesis.stateful import run_state_machine_as_test
 from machine_receive_buffer import DELIMITERS, FAMILIES, ReceiveBufferMachine
 
-from trio_bytesbuf._errors import BytesBufError
+from trio_bytesbuf._errors import BadFrame, BytesBufError
 from trio_bytesbuf.buffered import (
     Delimited,
     FixedLength,
@@ -539,12 +539,12 @@ FRAMING_BUGS: dict[str, tuple[object, str, str, str, Check]] = {
         "",
         refuses("a length shorter than itself", way="events"),
     ),
-    "a length shorter than itself is believed": (
-        LengthPrefixed,
-        "measure",
-        "if nbytes < 0:",
-        "if nbytes < -9:",
-        refuses("a length shorter than itself"),
+    "a length that makes no sense is believed": (
+        FrameCutter,
+        "_checked",
+        "if min(extent) < 0 or not any(extent):",
+        "if False:",
+        partial(decoder.test_a_wrong_framing_loses_no_frames, b"0", BadFrame, "measures as"),
     ),
     "a length is cut in the wrong order of bytes": (
         LengthPrefixed,
@@ -633,8 +633,8 @@ FRAMING_BUGS: dict[str, tuple[object, str, str, str, Check]] = {
     "the last line is lost": (
         FrameCutter,
         "take_last",
-        "self.pass_by()\n            return last",
-        "buffer.clear()\n            return None",
+        "self.pass_by()\n    return item",
+        "buffer.clear()\n    return None",
         delimited,
     ),
 }

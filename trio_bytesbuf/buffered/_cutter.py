@@ -132,6 +132,7 @@ class FrameCutter(Generic[T]):
     _cut_one: Any = attrs.field(init=False)
     _seen_end: int = attrs.field(init=False, default=0)
     _is_skipping: bool = attrs.field(init=False, default=False)
+    _has_dropped: bool = attrs.field(init=False, default=False)
     _drop_nbytes: int = attrs.field(init=False, default=0)
 
     def __attrs_post_init__(self) -> None:
@@ -322,35 +323,36 @@ class FrameCutter(Generic[T]):
     def skip(self) -> bool:
         """Drop what there is of the frame at the front; say whether that was all of it. (Law 4)"""
         buffer = self._buffer
-        if not buffer:
-            return False
         if not self._drop_nbytes:
-            extent = self._framing.measure(buffer, sys.maxsize)
+            extent = self._framing.measure(buffer, sys.maxsize) if buffer else None
+            total = 0 if extent is None else sum(self._checked(extent))
+            self._is_skipping = True  # and not before: what is refused has not begun
             if extent is None:
-                nbytes = self._framing.droppable_nbytes(buffer)
+                nbytes = self._framing.droppable_nbytes(buffer) if buffer else 0
                 if not nbytes and len(buffer) > self._max_nbytes + OVERHEAD_NBYTES:
                     raise LimitExceeded(limit=self._max_nbytes, arrived=len(buffer))
                 buffer.discard(nbytes)
-                self._is_skipping = self._is_skipping or nbytes > 0
+                self._has_dropped = self._has_dropped or nbytes > 0
                 return False
-            self._drop_nbytes = sum(self._checked(extent))
+            self._drop_nbytes = total
         step = min(self._drop_nbytes, len(buffer))
         buffer.discard(step)
         self._drop_nbytes -= step
-        self._is_skipping = self._drop_nbytes > 0
+        self._is_skipping = self._has_dropped = self._drop_nbytes > 0
         return not self._is_skipping
 
     def skip_last(self) -> bool:
         """Drop the last frame of a stream that has ended; say whether there was one."""
         buffer = self._buffer
-        if not self._is_skipping and not buffer:
+        if not (buffer or self._has_dropped):
+            self._is_skipping = False
             return False
         extent = None if self._drop_nbytes else self._framing.measure_last(buffer)
         if extent is None:
             raise UnexpectedEof(wanted=max(1, self._drop_nbytes), arrived=len(buffer))
-        nbytes = len(buffer) if self._is_skipping else sum(self._checked(extent))
+        nbytes = len(buffer) if self._has_dropped else sum(self._checked(extent))
         if nbytes > len(buffer):
             raise UnexpectedEof(wanted=nbytes, arrived=len(buffer))
         buffer.discard(nbytes)
-        self._is_skipping = False
+        self._is_skipping = self._has_dropped = False
         return True

@@ -188,7 +188,7 @@ class FrameReceiveChannel(trio.abc.ReceiveChannel[T_co], Generic[T_co]):
         reader._is_receiving = True
         try:
             await checkpoint_if_cancelled()
-            if self._cutter.skip():
+            if reader._buffer and self._cutter.skip():
                 await cancel_shielded_checkpoint()
                 return
             while await reader._fill():

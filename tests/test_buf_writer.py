@@ -601,6 +601,27 @@ async def test_a_flush_of_another_task_is_told_when_it_is_closed_forcefully(kind
                 await trio.aclose_forcefully(writer)
 
 
+class Silent(FakeWrite):
+    """A sink that tells nothing, though the class that it is made of does."""
+
+    async def _write_view(self, view):
+        progress, self._progress = self._progress, None
+        await super()._write_view(view)
+        self._progress = progress
+
+
+async def test_what_a_sink_has_taken_without_a_word_is_sent_once():
+    """When a write returns, all of it is gone, whatever was told on the way."""
+    sink = Silent()
+    writer = BufWriter(sink)
+    for data in (b"abc", b"def"):
+        writer.write(data)
+        await writer.flush()
+        assert not writer.unsent
+    assert sink.contents == b"abcdef"
+    await writer.aclose()
+
+
 class Late(Write):
     """A sink whose system call goes on while it is closed, as a thread does that writes a file."""
 

@@ -6,7 +6,7 @@ import pytest
 from strategies import NO_BUFFERS, NO_COUNTS
 
 from trio_bytesbuf import BytesView
-from trio_bytesbuf._errors import BadFrame, FrameTooLarge, UnexpectedEof
+from trio_bytesbuf._errors import BadFrame, FrameTooLarge, LimitExceeded, UnexpectedEof
 from trio_bytesbuf.buffered import (
     Delimited,
     Extent,
@@ -300,6 +300,54 @@ def test_a_wrong_framing_loses_no_frames(wrong, error, words) -> None:
         with pytest.raises(error, match=words):
             ask()
     assert decoder.take_rest() == wrong + b"c"
+
+
+class Says(Framing):
+    """A framing that says what it was told to say."""
+
+    def __init__(self, extent) -> None:
+        self.extent = extent
+
+    def measure(self, buffer, max_nbytes):  # noqa: ARG002
+        return self.extent
+
+    def wrap(self, payload):  # noqa: ARG002
+        return b"", b""
+
+
+@pytest.mark.parametrize(
+    "extent",
+    [Extent(0, 2, -1), Extent(-1, 2), Extent(3, -1), Extent(0, 0), Extent(65_537, 1)],
+    ids=repr,
+)
+def test_an_extent_that_makes_no_sense_is_refused(extent) -> None:
+    """Whether a frame is asked for or skipped; no byte is given away twice, none is taken."""
+    decoder = FrameDecoder(Says(extent), bytes)
+    decoder.feed(b"abcd")
+    for ask in (decoder.next_event, decoder.next_events, decoder.skip_frame):
+        with pytest.raises(BadFrame):
+            ask()
+    assert decoder.take_rest() == b"abcd"
+
+
+def test_what_is_no_extent_is_the_framings_mistake() -> None:
+    """A TypeError that says what is wanted."""
+    decoder = FrameDecoder(Says((0, 2, 0)))
+    decoder.feed(b"abcd")
+    with pytest.raises(TypeError, match="measures an Extent, not tuple"):
+        decoder.next_event()
+
+
+@pytest.mark.parametrize("ask", ["next_event", "next_events", "skip_frame"])
+def test_a_framing_that_never_knows_does_not_gather_for_ever(ask) -> None:
+    """LimitExceeded, some way behind the limit; what has come is there still."""
+    decoder = FrameDecoder(Says(None), max_nbytes=1000)
+    decoder.feed(bytes(60_000))
+    getattr(decoder, ask)()
+    decoder.feed(bytes(10_000))
+    with pytest.raises(LimitExceeded, match="at most 1000 bytes were allowed; 70000 arrived"):
+        getattr(decoder, ask)()
+    assert len(decoder.take_rest()) == 70_000
 
 
 def test_a_framing_is_asked_once_for_each_frame() -> None:

@@ -18,7 +18,7 @@ from test_tls import Contexts, contexts, shake_hands, tls_pair  # noqa: F401  # 
 from trio_bytesbuf import BytesView, FdStream
 from trio_bytesbuf.buffered import BufStream, BufWriter, LengthPrefixed
 from trio_bytesbuf.io import GuardedWrite, MinRate
-from trio_bytesbuf.testing import Delay, FakeWrite, cancel_at_each_checkpoint
+from trio_bytesbuf.testing import Delay, FakeWrite, cancel_at_each_checkpoint, check_laws
 
 NBYTES = 4 << 20
 SNDBUF_NBYTES = 65_536
@@ -190,6 +190,7 @@ class Model:
         """Sent and unsent are written, at every moment."""
         unsent = self.writer.unsent
         assert len(unsent) == self.writer.unsent_nbytes
+        check_laws(self.writer)
         assert bytes(self.sink.contents) + bytes(unsent) == self.written
         self.looks += 1
 

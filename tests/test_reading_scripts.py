@@ -39,9 +39,8 @@ from trio_bytesbuf.buffered import (
     Lines,
     UniversalLines,
 )
-from trio_bytesbuf.buffered._receive_buffer import check_receive_buffer
 from trio_bytesbuf.io import Write
-from trio_bytesbuf.testing import Delay, FakeRead, cancel_at_each_checkpoint
+from trio_bytesbuf.testing import Delay, FakeRead, cancel_at_each_checkpoint, check_laws
 
 DATA = st.lists(st.sampled_from(b"ab\r\n;\x02\x00\xff"), max_size=60).map(bytes)
 SMALL = st.integers(0, 12)
@@ -212,8 +211,7 @@ class Game:
         buffered = self.reader.buffered
         assert bytes(buffered) == self.arrived
         assert len(buffered) + self.source._contents.remaining() == len(self.rest)
-        check_receive_buffer(self.reader._buffer)
-        assert self.reader._kept is None
+        check_laws(self.reader)
 
     async def wait(self, call: Callable[[], Awaitable[object]], seconds: float) -> object:
         """Return what a read gives, or the error it raises; `Waits` if it was cancelled."""

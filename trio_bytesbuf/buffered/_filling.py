@@ -24,7 +24,7 @@ from trio.lowlevel import cancel_shielded_checkpoint, checkpoint_if_cancelled
 from ..io import Read, from_trio
 from ..io._trio_sides import ReceivesSome
 from ..seq._flat import positive_count_of
-from ._receive_buffer import ReceiveBuffer
+from ._receive_buffer import ReceiveBuffer, check_receive_buffer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -168,3 +168,9 @@ class Filling(ReceivesSome):
             return await source._fill_room(buf, max_bytes)
         finally:
             source._is_receiving = False
+
+
+def check_filling(reader: Filling) -> None:
+    """Raise AssertionError if a law of this file, or of its buffer's, is broken."""
+    check_receive_buffer(reader._buffer)
+    assert reader._is_receiving or reader._kept is None, "Law 4: bytes beside the buffer"

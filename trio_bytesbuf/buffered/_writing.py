@@ -478,3 +478,10 @@ def _lasting(data: BytesView | Buffer) -> BytesView:
         return BytesView(data)
     with flat(data) as source:
         return BytesView(bytes(source))
+
+
+def check_writing(writer: Writing) -> None:
+    """Raise AssertionError if a law of this file is broken."""
+    held = sum(piece.nbytes for piece in writer._queue) + len(writer._tail)
+    assert writer._buffered_nbytes == held, "Law 1: the books are wrong"
+    assert all(piece.nbytes and piece.readonly for piece in writer._queue), "Law 3"

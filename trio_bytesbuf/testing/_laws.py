@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+from ..buffered import BufReader, BufStream, BufWriter, InflatedRead, ReceiveBuffer, SharedWriter
+from ..buffered._deflate import check_inflated_read
+from ..buffered._filling import check_filling
+from ..buffered._receive_buffer import check_receive_buffer
+from ..buffered._shared_writer import check_shared_writer
+from ..buffered._stream import Buffering
+from ..buffered._writing import check_writing
 from ..mem import BufferMemory, SharedPool, TrackingPool
 from ..mem._arena import check_buffer_memory
 from ..mem._capped import CappedMemory, check_capped
@@ -13,10 +20,11 @@ from ..seq._builder import check_buf
 from ..seq._reader import check_reader
 from ..seq._view import check_view
 
+AtRest = BytesView | BytesReader | BytesBuf | ShelvedMemory | BufferMemory | CappedMemory
+InMessages = ReceiveBuffer | BufReader | BufWriter | BufStream | InflatedRead | SharedWriter
 
-def check_laws(
-    thing: BytesView | BytesReader | BytesBuf | ShelvedMemory | BufferMemory | CappedMemory,
-) -> None:
+
+def check_laws(thing: AtRest | InMessages) -> None:
     """Raise AssertionError, with the law's words, if `thing` breaks a law of its kind.
 
     For tests, after each step. Cost: a look at each piece or block.
@@ -42,5 +50,18 @@ def check_laws(
             check_capped(thing)
         case ShelvedMemory():
             check_pool(thing)
+        case ReceiveBuffer():
+            check_receive_buffer(thing)
+        case Buffering():
+            check_filling(thing)
+            check_writing(thing)
+        case BufReader():
+            check_filling(thing)
+        case BufWriter():
+            check_writing(thing)
+        case InflatedRead():
+            check_inflated_read(thing)
+        case SharedWriter():
+            check_shared_writer(thing)
         case _:
             raise TypeError(f"there are no laws for a {type(thing).__name__}")

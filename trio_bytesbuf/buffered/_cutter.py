@@ -259,13 +259,13 @@ class FrameCutter(Generic[T]):
             return None
         if not self._buffer:
             return None
-        extent = self._measured(self._max_nbytes)
+        extent = self._measured()
         return None if extent is None else self._look_at(extent)
 
-    def _measured(self, max_nbytes: int) -> Extent | None:
+    def _measured(self) -> Extent | None:
         """Return what the framing says of the front of the buffer, if it makes sense."""
         buffer = self._buffer
-        extent = self._framing.measure(buffer, max_nbytes)
+        extent = self._framing.measure(buffer, self._max_nbytes)
         if extent is None:
             if len(buffer) > self._max_nbytes + OVERHEAD_NBYTES:
                 raise LimitExceeded(limit=self._max_nbytes, arrived=len(buffer))
@@ -308,7 +308,7 @@ class FrameCutter(Generic[T]):
             self.skip_last()
         if not buffer:
             return None
-        extent = self._measured(self._max_nbytes) or self._last_measured()
+        extent = self._measured() or self._last_measured()
         item = None if extent is None else self._look_at(extent)
         if item is None:
             wanted = len(buffer) + 1 if extent is None else sum(extent)

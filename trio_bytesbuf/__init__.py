@@ -19,13 +19,20 @@ from ._errors import BadSource as BadSource
 from ._errors import BudgetExceeded as BudgetExceeded
 from ._errors import BufferFull as BufferFull
 from ._errors import BytesBufError as BytesBufError
+from ._errors import ChecksumHandshakeFailed as ChecksumHandshakeFailed
+from ._errors import ChecksumMismatch as ChecksumMismatch
+from ._errors import DecodeError as DecodeError
+from ._errors import EncodeError as EncodeError
 from ._errors import FrameTooLarge as FrameTooLarge
 from ._errors import HandleExpired as HandleExpired
 from ._errors import InspectionFailed as InspectionFailed
 from ._errors import LimitExceeded as LimitExceeded
 from ._errors import MemoryInUse as MemoryInUse
+from ._errors import MessageTooLarge as MessageTooLarge
+from ._errors import MissingExtra as MissingExtra
 from ._errors import NotAdjacent as NotAdjacent
 from ._errors import NotEnoughBytes as NotEnoughBytes
+from ._errors import ProtocolVersionMismatch as ProtocolVersionMismatch
 from ._errors import Released as Released
 from ._errors import UnexpectedEof as UnexpectedEof
 from ._errors import UnreadPlaintext as UnreadPlaintext
@@ -113,9 +120,13 @@ __all__ = [
     "BytesView",
     "CappedPool",
     "Chain",
+    "ChecksumHandshakeFailed",
+    "ChecksumMismatch",
     "DatagramSocket",
+    "DecodeError",
     "DeflatedWrite",
     "Delimited",
+    "EncodeError",
     "Extent",
     "FdStream",
     "File",
@@ -139,11 +150,14 @@ __all__ = [
     "Limited",
     "Lines",
     "MemoryInUse",
+    "MessageTooLarge",
     "MinRate",
+    "MissingExtra",
     "Netstring",
     "NotAdjacent",
     "NotEnoughBytes",
     "PeerTooSlow",
+    "ProtocolVersionMismatch",
     "Read",
     "ReadInspectDecision",
     "ReceiveBuffer",

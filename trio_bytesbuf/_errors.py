@@ -7,6 +7,8 @@ A wrong type is `TypeError` and a senseless number is `ValueError`, as everywher
 
 from __future__ import annotations
 
+from typing import Literal
+
 import attrs
 
 
@@ -237,3 +239,121 @@ class UnreadPlaintext(BytesBufError):
 
     def __str__(self) -> str:
         return f"{self.nbytes} bytes that arrived before TLS began have not been read"
+
+
+@attrs.define(eq=False, slots=False)
+class MessageTooLarge(LimitExceeded):
+    """A message has more bytes than are allowed.
+
+    One that was to be sent was not, and the channel goes on. One that was announced ends its
+    channel: what follows it is somewhere behind it.
+    """
+
+    nbytes: int
+    """How many bytes it has, or announces."""
+
+    direction: Literal["sent", "received"]
+    """Which way it was to go."""
+
+    def __str__(self) -> str:
+        return (
+            f"a message may have {self.limit} bytes at the most, "
+            f"this one, to be {self.direction}, has {self.nbytes}"
+        )
+
+
+@attrs.define(eq=False, slots=False)
+class ChecksumMismatch(BytesBufError, ValueError):
+    """A message arrived otherwise than it was sent. It is gone; the channel goes on.
+
+    If it was the length that was damaged, what follows makes no sense either.
+    """
+
+    sent: int
+    """The checksum that came with it."""
+
+    computed: int
+    """The checksum of what came."""
+
+    def __str__(self) -> str:
+        return (
+            f"the checksum {self.sent:#018x} came with a message whose checksum "
+            f"is {self.computed:#018x}"
+        )
+
+
+@attrs.define(eq=False, slots=False)
+class ProtocolVersionMismatch(BytesBufError, ValueError):
+    """The peer speaks another version of the protocol, or another protocol. It ends the channel."""
+
+    ours: int
+    """The version that was expected."""
+
+    theirs: int
+    """What stands where the peer's version should; any number of 64 bits if it has none."""
+
+    def __str__(self) -> str:
+        return f"this is version {self.ours} of the protocol, the peer's is {self.theirs}"
+
+
+@attrs.define(eq=False, slots=False)
+class ChecksumHandshakeFailed(BytesBufError, ValueError):
+    """The peer does not say whether it sends checksums. It ends the channel."""
+
+    value: int
+    """The byte that should say so, 2 (it does) or 3 (it does not)."""
+
+    def __str__(self) -> str:
+        return f"2 or 3 says whether checksums are sent, the peer said {self.value}"
+
+
+@attrs.define(eq=False, slots=False)
+class DecodeError(BytesBufError, ValueError):
+    """A message is no value of the type that was expected. It is gone; the channel goes on."""
+
+    complaint: str
+    """What is there instead."""
+
+    offset: int
+    """Where in the message, in bytes from its beginning."""
+
+    path: str
+    """Where in the value: ``.tags[3]``, for example; empty for the value itself."""
+
+    def __str__(self) -> str:
+        where = f"{self.path or 'the value'}, at byte {self.offset}"
+        return f"{where}: {self.complaint}"
+
+
+@attrs.define(eq=False, slots=False)
+class EncodeError(BytesBufError, ValueError):
+    """A value cannot be written as the type that it should have. Nothing was sent."""
+
+    complaint: str
+    """What is wrong with it."""
+
+    path: str
+    """Where in the value: ``.tags[3]``, for example; empty for the value itself."""
+
+    def __str__(self) -> str:
+        return f"{self.path or 'the value'}: {self.complaint}"
+
+
+@attrs.define(eq=False, slots=False)
+class MissingExtra(BytesBufError, ImportError):
+    """Something was asked for that needs a package which is not installed."""
+
+    what: str
+    """What was asked for."""
+
+    package: str
+    """The package it needs."""
+
+    extra: str
+    """The extra of this library that installs it."""
+
+    def __str__(self) -> str:
+        return (
+            f"{self.what} needs the package {self.package}: "
+            f"pip install 'trio_bytesbuf[{self.extra}]'"
+        )

@@ -4,6 +4,7 @@
     python _peer.py drain PORT              receive until the end, and answer it with the same
     python _peer.py idle PORT COUNT NBYTES  open COUNT connections, send NBYTES on each, wait
     python _peer.py answer PLACE NBYTES     answer each byte with NBYTES, until the end
+    python _peer.py repeat PORT FOLDER N    send the file `head` of FOLDER, N times `body`, `tail`
 
 PORT is one of 127.0.0.1, on which the benchmark listens; PLACE is one, too, or the path of a Unix
 socket.
@@ -12,6 +13,7 @@ socket.
 import socket
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 BLAST = bytes(1 << 20)
 """What one `sendall` is given, and one `recv_into` at the most."""
@@ -57,6 +59,18 @@ def answer(place: int | str, nbytes: int) -> None:
             connection.sendall(message)
 
 
+def repeat(port: int, folder: str, count: int) -> None:
+    """Send what is in files, the middle again and again, and wait for the other side's end."""
+    head, body, tail = (Path(folder, name).read_bytes() for name in ("head", "body", "tail"))
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.sendall(head)
+        for _ in range(count):
+            connection.sendall(body)
+        connection.sendall(tail)
+        connection.shutdown(socket.SHUT_WR)
+        connection.recv(1)
+
+
 if __name__ == "__main__":
     what, *words = sys.argv[1:]
     jobs: dict[str, Callable[..., None]] = {
@@ -64,5 +78,6 @@ if __name__ == "__main__":
         "drain": drain,
         "idle": idle,
         "answer": answer,
+        "repeat": repeat,
     }
     jobs[what](*(int(word) if word.isdigit() else word for word in words))

@@ -6,7 +6,10 @@ msgspec and cattrs), `_codec` (what a codec is).
 
 from ._bincode import Bincode as Bincode
 from ._codec import Codec as Codec
+from ._codec import JsonCodec as JsonCodec
+from ._codec import MsgpackCodec as MsgpackCodec
 from ._codec import ViewCodec as ViewCodec
+from ._codec_of import codec_of as codec_of
 from ._rust_types import Array as Array
 from ._rust_types import Duration as Duration
 from ._rust_types import Err as Err

@@ -10,7 +10,10 @@ How to read this room, each file importing only from those before it:
 
 from ._bincode import Bincode as Bincode
 from ._codec import Codec as Codec
+from ._codec import JsonCodec as JsonCodec
+from ._codec import MsgpackCodec as MsgpackCodec
 from ._codec import ViewCodec as ViewCodec
+from ._codec_of import codec_of as codec_of
 from ._format import ProtocolVersion as ProtocolVersion
 from ._message_cutter import MessageEvent as MessageEvent
 from ._message_decoder import MessageDecoder as MessageDecoder

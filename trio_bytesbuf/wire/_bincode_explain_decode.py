@@ -297,7 +297,7 @@ def _made(
         return work(*args, **named)
     except MemoryError:
         raise
-    except Exception as exc:  # noqa: BLE001  # whatever it raises
+    except Exception as exc:  # whatever it raises
         raise Complaint(f"{what} cannot be made of this: {reason(exc)}", start) from exc
 
 

@@ -138,7 +138,8 @@ def _str(writing: Writing, _: StrNode, value: object) -> None:
 
 
 def _flat(value: object) -> bytes | memoryview:
-    return _asked(flat_bytes, value)
+    data: bytes | memoryview = _asked(flat_bytes, value)
+    return data
 
 
 def _bytes(writing: Writing, _: BytesNode, value: object) -> None:
@@ -175,7 +176,7 @@ def _asked(work: Callable[..., Any], *args: object) -> Any:
         return work(*args)
     except (Complaint, MemoryError):
         raise
-    except Exception as exc:  # noqa: BLE001  # whatever it raises
+    except Exception as exc:  # whatever it raises
         raise Complaint(reason(exc)) from exc
 
 

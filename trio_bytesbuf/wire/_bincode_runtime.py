@@ -74,7 +74,7 @@ def floats_f32(data: bytes | memoryview, at: int, count: int) -> Sequence[float]
     """Read so many."""
     values = struct.unpack_from(f"<{count}f", data, at)
     total = sum(values)
-    if total == total:  # noqa: PLR0124  # none of them is a NaN, which would lose bits
+    if total == total:  # none of them is a NaN, which would lose bits
         return values
     return [unpack_f32(data, at + 4 * index) for index in range(count)]
 

@@ -113,7 +113,7 @@ def pack_f32(value: float) -> bytes:
     Raises:
       OverflowError: it is too large.
     """
-    if value == value:  # noqa: PLR0124
+    if value == value:
         return _FLOAT32.pack(value)
     (bits,) = _BITS64.unpack(_FLOAT64.pack(value))
     mantissa = bits >> 29 & 0x7FFFFF or 0x400000
@@ -123,7 +123,7 @@ def pack_f32(value: float) -> bytes:
 def unpack_f32(data: bytes | memoryview, at: int) -> float:
     """Read 32 bits. The bits of a NaN stay."""
     (value,) = _FLOAT32.unpack_from(data, at)
-    if value == value:  # noqa: PLR0124
+    if value == value:
         return float(value)
     (bits,) = _BITS32.unpack_from(data, at)
     wide = (bits & 0x8000_0000) << 32 | 0x7FF0_0000_0000_0000 | (bits & 0x7FFFFF) << 29

@@ -16,7 +16,7 @@ Law 3. A count is compared with the bytes that are left before anything is made 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import attrs
@@ -29,8 +29,8 @@ from ._bincode_runtime import (
     floats_f32,
     varint,
 )
-from ._bincode_source import Plan, Source
 from ._bincode_values import CHAR_NBYTES, unpack_f32
+from ._bincode_write_runs import RunDecoder
 from ._schema_nodes import (
     ArrayNode,
     BoolNode,
@@ -58,9 +58,6 @@ from ._schema_nodes import (
 MAX_BRANCHES: Final = 8
 """A union of more variants looks its reader up in a table."""
 
-MAX_UNROLLED: Final = 16
-"""Arrays of fixed size up to so many items are read with what stands beside them."""
-
 U32_MAX: Final = (1 << 32) - 1
 U64_MAX: Final = (1 << 64) - 1
 
@@ -84,31 +81,15 @@ def compile_decoder(schema: Schema) -> Callable[..., Any]:
     return _Decoder(schema).compiled()
 
 
-@attrs.frozen
-class Fixed:
-    """A run of bytes of a size that is known: how `struct` calls its parts."""
-
-    codes: tuple[str, ...]
-
-    @property
-    def nbytes(self) -> int:
-        return struct.calcsize("<" + "".join(self.codes))
-
-
 @attrs.define(eq=False)
-class _Decoder:
-    schema: Schema
-    plan: Plan = attrs.field(init=False)
-    source: Source = attrs.field(init=False)
+class _Decoder(RunDecoder):
     _functions: dict[int, tuple[str, Node]] = attrs.field(init=False, factory=dict)
     _tables: list[tuple[str, tuple[str, ...]]] = attrs.field(init=False, factory=list)
-    _runs: dict[str, tuple[struct.Struct, Any]] = attrs.field(init=False, factory=dict)
     _more: str = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         schema = self.schema
-        self.plan = Plan(schema)
-        self.source = Source(dict(NAMES))
+        self.source.constants.update(NAMES)
         params = ["view", "refs"] if schema.takes_views else []
         params += ["left"] if schema.counts_empties else []
         params += ["levels"] if schema.definitions else []
@@ -161,16 +142,6 @@ class _Decoder:
         self.source.line(f"{value}, at = {name}(b, at{more})")
         return value
 
-    def _refuse_if(self, condition: str) -> None:
-        with self.source.block(f"if {condition}"):
-            self.source.line("raise Refused")
-
-    def byte(self, hint: str = "v") -> str:
-        name = self.source.fresh(hint)
-        self.source.line(f"{name} = b[at]")
-        self.source.line("at += 1")
-        return name
-
     def number(self, most: int, hint: str = "v") -> str:
         """Write how a number of variable length is read."""
         name = self.byte(hint)
@@ -190,116 +161,22 @@ class _Decoder:
         """Write how the end of so many bytes is found (Law 1)."""
         end = self.source.fresh("e")
         self.source.line(f"{end} = at + {nbytes}")
-        self._refuse_if(f"{end} > size")
+        self.refuse_if(f"{end} > size")
         return end
-
-    def assigned(self, expression: str, hint: str = "v") -> str:
-        name = self.source.fresh(hint)
-        self.source.line(f"{name} = {expression}")
-        return name
 
     def count(self, least_nbytes: int) -> str:
         """Write how the number of items is read (Law 3)."""
         name = self.number(U64_MAX, "n")
         if least_nbytes:
             factor = "" if least_nbytes == 1 else f" * {least_nbytes}"
-            self._refuse_if(f"{name}{factor} > total - at")
+            self.refuse_if(f"{name}{factor} > total - at")
         else:
             self._charge(name)
         return name
 
     def _charge(self, number: str) -> None:
         self.source.line(f"left[0] -= {number}")
-        self._refuse_if("left[0] < 0")
-
-    # Runs of fixed size
-
-    def fixed(self, node: Node) -> Fixed | None:
-        """Return the run of bytes that a value is, if its size is known and it is small."""
-        match node:
-            case IntNode(8, signed):
-                return Fixed(("b" if signed else "B",))
-            case BoolNode():
-                return Fixed(("B",))
-            case FloatNode(nbytes):
-                return Fixed(("f" if nbytes == 4 else "d",))
-            case ByteArrayNode(count, as_view=False) if count:
-                return Fixed((f"{count}s",))
-            case ArrayNode(_, item, count) if 0 < count <= MAX_UNROLLED:
-                one = self.fixed(item)
-                many = one and one.codes * count
-                return Fixed(many) if many and len(many) <= MAX_UNROLLED else None
-            case TupleNode(items) if items:
-                return self._fixed_all(items)
-            case StructNode(fields=fields) if fields and not self.plan.is_apart(node):
-                return self._fixed_all([field.node for field in fields])
-            case _:
-                return None
-
-    def _fixed_all(self, nodes: Sequence[Node]) -> Fixed | None:
-        runs = [self.fixed(node) for node in nodes]
-        return None if None in runs else Fixed(sum((run.codes for run in runs if run), ()))
-
-    def sequence(self, nodes: Sequence[Node]) -> list[str]:
-        """Write how values one after the other are read; those of fixed size at once."""
-        values: list[str] = []
-        index = 0
-        while index < len(nodes):
-            run: list[Node] = []
-            codes: tuple[str, ...] = ()
-            while index < len(nodes) and (found := self.fixed(nodes[index])):
-                run.append(nodes[index])
-                codes += found.codes
-                index += 1
-            if len(codes) > 1:
-                values += self._unpacked(run, codes)
-            else:
-                values += [self._kept(node) for node in run]
-                if index < len(nodes):
-                    values.append(self._kept(nodes[index]))
-                    index += 1
-        return values
-
-    def _kept(self, node: Node) -> str:
-        """Write how a value is read, before the next one is."""
-        value = self.value(node)
-        return value if value.isidentifier() else self.assigned(value)
-
-    def _unpacked(self, run: Sequence[Node], codes: tuple[str, ...]) -> list[str]:
-        format_ = struct.Struct("<" + "".join(codes))
-        names = [self.source.fresh("v") for _ in codes]
-        _, unpack = self._runs.setdefault(format_.format, (format_, format_.unpack_from))
-        self.source.line(f"{', '.join(names)} = {self.source.constant(unpack, 'run')}(b, at)")
-        self.source.line(f"at += {format_.size}")
-        offset = -format_.size
-        places = []
-        for name, code in zip(names, codes, strict=True):
-            places.append((name, offset))
-            offset += struct.calcsize("<" + code)
-        rest = iter(places)
-        return [self._from_run(node, rest) for node in run]
-
-    def _from_run(self, node: Node, rest: Iterator[tuple[str, int]]) -> str:
-        match node:
-            case BoolNode():
-                name, _ = next(rest)
-                self._refuse_if(f"{name} > 1")
-                return f"({name} == 1)"
-            case FloatNode(4):
-                name, offset = next(rest)
-                with self.source.block(f"if {name} != {name}"):
-                    self.source.line(f"{name} = unpack_f32(b, at - {-offset})")
-                return name
-            case ArrayNode(kind, item, count):
-                items = [self._from_run(item, rest) for _ in range(count)]
-                return f"[{', '.join(items)}]" if kind is list else f"({', '.join(items)},)"
-            case TupleNode(nodes):
-                return f"({', '.join([self._from_run(item, rest) for item in nodes])},)"
-            case StructNode():
-                values = [self._from_run(field.node, rest) for field in node.fields]
-                return self.assigned(self._made(node, values))
-            case _:
-                return next(rest)[0]
+        self.refuse_if("left[0] < 0")
 
     # One way for each node
 
@@ -320,14 +197,12 @@ class _Decoder:
 
     def _bool(self, _: BoolNode) -> str:
         name = self.byte()
-        self._refuse_if(f"{name} > 1")
+        self.refuse_if(f"{name} > 1")
         return f"({name} == 1)"
 
     def _float(self, node: FloatNode) -> str:
-        codes = ("f" if node.nbytes == 4 else "d",)
-        format_ = struct.Struct("<" + codes[0])
-        _, unpack = self._runs.setdefault(format_.format, (format_, format_.unpack_from))
-        name = self.assigned(f"{self.source.constant(unpack, 'run')}(b, at)[0]")
+        unpack = self.unpack_of(("f" if node.nbytes == 4 else "d",))
+        name = self.assigned(f"{unpack}(b, at)[0]")
         self.source.line(f"at += {node.nbytes}")
         if node.nbytes == 4:
             with self.source.block(f"if {name} != {name}"):
@@ -342,7 +217,7 @@ class _Decoder:
 
     def _char(self, _: CharNode) -> str:
         nbytes = self.assigned("CHAR_NBYTES[b[at]]", "n")
-        self._refuse_if(f"not {nbytes}")
+        self.refuse_if(f"not {nbytes}")
         return self._decoded(self.span(nbytes))
 
     def _str(self, _: StrNode) -> str:
@@ -362,7 +237,7 @@ class _Decoder:
             self.source.line(f"at = {end}")
             return name
         end = self.assigned(f"at + {nbytes}", "e")
-        self._refuse_if(f"{end} > total")
+        self.refuse_if(f"{end} > total")
         name = self.source.fresh("v")
         with self.source.block("if refs is False"):
             self.source.line(f"{name} = view[at:{end}]")
@@ -396,11 +271,12 @@ class _Decoder:
         return self._many(node.kind, node.item, count)
 
     def _array(self, node: ArrayNode) -> str:
-        if (run := self.fixed(node)) and len(run.codes) > 1:
-            return self._unpacked([node], run.codes)[0]
+        codes = self.codes_of(node)
+        if codes and len(codes) > 1:
+            return self.unpacked([node], codes)[0]
         least = self.schema.least_nbytes(node.item)
         if least and node.count:
-            self._refuse_if(f"{node.count * least} > total - at")
+            self.refuse_if(f"{node.count * least} > total - at")
         elif node.count:
             self._charge(str(node.count))
         return self._many(node.kind, node.item, str(node.count))
@@ -436,7 +312,7 @@ class _Decoder:
             case BoolNode():
                 end = self.span(count)
                 chunk = self.assigned(f"{self._copy(end)}", "c")
-                self._refuse_if(f"{chunk}.translate(None, BOOL_BYTES)")
+                self.refuse_if(f"{chunk}.translate(None, BOOL_BYTES)")
                 name = self.assigned(f"{made}(map(bool, {chunk}))")
             case FloatNode(8):
                 end = self.span(f"{count} * 8")
@@ -473,28 +349,16 @@ class _Decoder:
         count = self.count(schema.least_nbytes(node.key) + schema.least_nbytes(node.value))
         made = self.assigned("{}")
         with self.source.block(f"for _ in range({count})"):
-            key = self._kept(node.key)
-            self.source.line(f"{made}[{key}] = {self._kept(node.value)}")
+            key = self.kept(node.key)
+            self.source.line(f"{made}[{key}] = {self.kept(node.value)}")
         return made
 
     def _tuple(self, node: TupleNode) -> str:
         values = self.sequence(node.items)
         return f"({', '.join(values)},)" if values else "()"
 
-    def _made(self, node: StructNode, values: Sequence[str]) -> str:
-        by_position, by_keyword = [], []
-        for field, value in zip(node.fields, values, strict=True):
-            if field.keyword is None:
-                by_position.append(value)
-            elif field.keyword.isascii():
-                by_keyword.append(f"{field.keyword}={value}")
-            else:  # the compiler would write it otherwise
-                by_keyword.append(f"**{{{field.keyword!r}: {value}}}")
-        arguments = ", ".join(by_position + by_keyword)
-        return f"{self.source.constant(node.cls, 'class')}({arguments})"
-
     def _struct(self, node: StructNode) -> str:
-        return self.assigned(self._made(node, self.sequence([field.node for field in node.fields])))
+        return self.assigned(self.made(node, self.sequence([field.node for field in node.fields])))
 
     def _enum(self, node: EnumNode) -> str:
         index = self.number(U32_MAX, "k")
@@ -526,7 +390,7 @@ class _Decoder:
         return self.assigned(f"{hook}({self.value(node.inner)})")
 
     def _ref(self, node: RefNode) -> str:
-        self._refuse_if("not levels")
+        self.refuse_if("not levels")
         return self._called(self.schema.definitions[node.name], f"{self._more} - 1")
 
 

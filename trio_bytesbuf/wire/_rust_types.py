@@ -15,6 +15,8 @@ from typing import Annotated, Any, Final, Generic, Self, TypeAlias, TypeVar
 
 import attrs
 
+from ..seq._flat import count_of
+
 T = TypeVar("T")
 E = TypeVar("E")
 
@@ -60,14 +62,10 @@ class Array:
       '010203'
     """
 
-    count: int = attrs.field()
+    count: int
 
-    @count.validator
-    def _check(self, _: object, count: object) -> None:
-        if type(count) is not int:
-            raise TypeError(f"an array has a whole number of items, not {count!r}")
-        if count < 0:
-            raise ValueError(f"an array cannot have {count} items")
+    def __attrs_post_init__(self) -> None:
+        count_of(self.count, "count")
 
 
 @attrs.frozen

@@ -7,14 +7,13 @@ Law 1. The order in a union counts, as the order of variants does in Rust. (For 
        and `B | A` are equal; nothing here may look a union up by its value.)
 Law 2. A name in an annotation means what it means where it was written: for a field, in the class
        and the module that define it, not in those that inherit it.
-Law 3. Two variants of a union differ by class at run time, or the union is refused.
-Law 4. What is a key of a dict or an item of a set can be one in Python.
 """
 
 from __future__ import annotations
 
 import contextlib
 import enum
+import functools
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping
@@ -25,9 +24,9 @@ import attrs
 
 from ..seq import BytesView
 from ._rust_types import Array, Hook, RustChar, RustFloat, RustInt
+from ._schema_checks import kinds_of, unhashable_in
 from ._schema_classes import MISSING, Unfit, fields_of, is_struct
 from ._schema_nodes import (
-    BYTES_KINDS,
     NO_VALUE,
     ArrayNode,
     BoolNode,
@@ -51,7 +50,6 @@ from ._schema_nodes import (
     TupleNode,
     UnionNode,
     UnitNode,
-    children,
 )
 from ._schema_scope import Scope, is_union, label_of, names_of_module, scope_of_class
 from ._standard_hooks import STANDARD_HOOKS
@@ -214,7 +212,9 @@ class _Builder:
         if is_struct(origin or tp):
             return self._struct(tp, origin or tp, scope)
         advice = ADVICE.get(tp) if _hashable(tp) else None
-        self._refuse(tp, advice or "no type of Rust is known for it; a hook says what to write")
+        return self._refuse(
+            tp, advice or "no type of Rust is known for it; a hook says what to write"
+        )
 
     def _forward(self, text: str | ForwardRef, scope: Scope) -> Node:
         try:
@@ -248,7 +248,7 @@ class _Builder:
         if len(params) != len(arguments):
             self._refuse(tp, f"it has {len(params)} type variables")
         return {
-            param: (lambda node=node: node)  # type: ignore[misc]  # mypy sees no default
+            param: functools.partial(_itself, node)
             for param, node in zip(params, arguments, strict=True)
         }
 
@@ -285,7 +285,7 @@ class _Builder:
                 return self._hooked(base, hook, scope)
             case []:
                 return self.build(base, scope)
-        self._refuse(tp, f"{said[0]} says nothing of a {label_of(base)}")
+        return self._refuse(tp, f"{said[0]} says nothing of a {label_of(base)}")
 
     def _array(self, tp: object, base: Any, count: int, scope: Scope) -> Node:
         if base is bytes or base is BytesView:
@@ -331,6 +331,11 @@ class _Builder:
             self._refuse(tp, "flags are combined, and a variant is one; a hook can write a number")
         return EnumNode(tp, tuple(tp))
 
+    def _check_hashable(self, tp: object, node: Node) -> None:
+        name = unhashable_in(node, self.definitions)
+        if name is not None:
+            self._refuse(tp, f"a {name} has no hash")
+
     # Classes
 
     def _struct(self, tp: Any, cls: type, scope: Scope) -> Node:
@@ -365,18 +370,21 @@ class _Builder:
             for base in vars(cls).get("__orig_bases__", cls.__bases__):
                 origin = typing.get_origin(base) or base
                 if isinstance(origin, type) and origin is not Generic:
-                    bound = {
-                        param: (lambda arg=arg: self.build(arg, scope))
-                        for param, arg in zip(
-                            getattr(origin, "__parameters__", ()),
-                            typing.get_args(base),
-                            strict=False,
-                        )
-                    }
-                    enter(origin, bound)
+                    params = getattr(origin, "__parameters__", ())
+                    args = typing.get_args(base)
+                    enter(origin, self._unbuilt(params, args, scope))
 
         enter(cls, variables)
         return scopes
+
+    def _unbuilt(
+        self, params: tuple[object, ...], args: tuple[object, ...], scope: Scope
+    ) -> Variables:
+        """Bind variables to types that are only built if a field uses them."""
+        return {
+            param: functools.partial(self.build, arg, scope)
+            for param, arg in zip(params, args, strict=False)
+        }
 
     # Unions
 
@@ -398,7 +406,10 @@ class _Builder:
         self, tp: object, variants: list[Any], nodes: list[Node], kinds: dict[type, int]
     ) -> None:
         for index, (variant, node) in enumerate(zip(variants, nodes, strict=True)):
-            for kind in self._kinds(tp, variant, node):
+            found = kinds_of(node, self.definitions)
+            if found is None:
+                self._refuse(tp, f"{label_of(variant)} is no class that values could be told by")
+            for kind in found:
                 other = kinds.setdefault(kind, index)
                 if other != index:
                     self._refuse(
@@ -408,78 +419,12 @@ class _Builder:
                     )
 
     def _check_option(self, tp: object, node: Node) -> None:
-        if types.NoneType in self._kinds(tp, tp, node):
+        if types.NoneType in (kinds_of(node, self.definitions) or ()):
             self._refuse(tp, "None would mean two things; put what is inside into Some[...]")
 
-    def _kinds(self, tp: object, variant: object, node: Node) -> set[type]:
-        """Return the classes that values of `node` have."""
-        found: set[type] = set()
-        rest, seen = [node], set[str]()
-        while rest:
-            match rest.pop():
-                case RefNode(name):
-                    if name not in seen:
-                        seen.add(name)
-                        rest.append(self.definitions[name])
-                case OptionNode(inner):
-                    found.add(types.NoneType)
-                    rest.append(inner)
-                case UnionNode(variants):
-                    rest += variants
-                case SeqNode(kind) | ArrayNode(kind) | StructNode(kind) | EnumNode(kind):
-                    found.add(kind)
-                case HookNode(kind=None):
-                    self._refuse(
-                        tp, f"{label_of(variant)} is no class that values could be told by"
-                    )
-                case HookNode(kind=type() as kind):
-                    found.add(kind)
-                case BytesNode() | ByteArrayNode():
-                    found.update(BYTES_KINDS)
-                case NeverNode():
-                    pass
-                case plain:
-                    found.add(_KINDS[type(plain)])
-        return found
 
-    def _check_hashable(self, tp: object, node: Node) -> None:
-        seen: set[str] = set()
-
-        def check(node: Node) -> None:
-            match node:
-                case SeqNode() | ArrayNode() if node.kind in {list, set}:
-                    self._refuse(tp, f"a {node.kind.__name__} has no hash")
-                case MapNode():
-                    self._refuse(tp, "a dict has no hash")
-                case StructNode(cls) if cls.__hash__ is None:
-                    self._refuse(tp, f"a {cls.__name__} has no hash")
-                case HookNode(kind=type() as kind) if kind.__hash__ is None:
-                    self._refuse(tp, f"a {kind.__name__} has no hash")
-                case StructNode(cls) if not issubclass(cls, tuple):
-                    pass  # its hash is its own affair
-                case HookNode():
-                    pass
-                case RefNode(name):
-                    if name not in seen:
-                        seen.add(name)
-                        check(self.definitions[name])
-                case _:
-                    for child in children(node):
-                        check(child)
-
-        check(node)
-
-
-_KINDS: Final[Mapping[type, type]] = {
-    IntNode: int,
-    BoolNode: bool,
-    FloatNode: float,
-    CharNode: str,
-    StrNode: str,
-    UnitNode: types.NoneType,
-    MapNode: dict,
-    TupleNode: tuple,
-}
+def _itself(node: Node) -> Node:
+    return node
 
 
 def _hashable(tp: object) -> bool:

@@ -60,7 +60,7 @@ def fields_of(cls: type) -> list[Described]:
 def _described(cls: Any) -> Iterator[Described]:
     annotations = list(_annotations(cls))
 
-    def of(name: str, parameter: str, by_keyword: bool, otherwise: object) -> Described:  # noqa: FBT001
+    def of(name: str, parameter: str, by_keyword: bool, otherwise: object) -> Described:
         for owner, own in annotations:
             if name in own:
                 return Described(name, parameter, by_keyword, own[name], owner)

@@ -72,7 +72,7 @@ def _fraction(microsecond: int) -> str:
 
 def _date_text(value: date) -> str:
     if isinstance(value, datetime):
-        raise ValueError(f"a date has no time, and this has: {value!r}")
+        raise ValueError(f"a date has no time, and this has: {value!r}")  # noqa: TRY004
     return f"{value.year:04}-{value.month:02}-{value.day:02}"
 
 

@@ -69,9 +69,13 @@ def _cargo(*arguments: str, name: str, target: Path) -> subprocess.CompletedProc
 class Rust:
     """A program that answers a line with a line."""
 
-    def __init__(self, program: Path) -> None:
+    def __init__(self, program: Path, *arguments: str) -> None:
         self.process = subprocess.Popen(
-            [program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [program, *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
         )
 
     def play(self, script: str) -> list[str]:

@@ -6,7 +6,7 @@
 //!     interop bench-receive COUNT     say how fast that many messages came
 //!     interop bench-send COUNT SIZE   say how fast that many messages went
 //!     interop bench-loop COUNT SIZE   both, over loopback: a thread sends, the main thread receives
-//!     interop types                   the bytes of values of types from other crates
+//!     interop types                   answer lines: what is read of bytes as a type; see types.rs
 //!
 //! All but the last two listen on 127.0.0.1, at a port that they print, or call with --connect PORT;
 //! each takes one connection, but for echo. They end when their standard input does. What they say
@@ -48,7 +48,7 @@ fn main() {
 
 fn run<T: Message>(arguments: &Arguments) {
     let said = match &arguments.mode[..] {
-        "types" => return types::print_all(),
+        "types" => return types::answer_all(arguments.limit),
         "bench-loop" => bench::over_loopback::<T>(arguments),
         "echo" => return serve(arguments, exchange::echo::<T>),
         "send" => exchange::send::<T>(one(arguments), arguments),

@@ -79,7 +79,7 @@ impl Message for u8 {
     }
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub enum Kind {
     Ping,
     Text(String),
@@ -88,7 +88,7 @@ pub enum Kind {
 }
 
 /// A bit of everything.
-#[derive(Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Demo {
     id: u64,
     name: String,

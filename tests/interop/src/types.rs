@@ -1,116 +1,103 @@
-//! How types of other crates, and of std, look in bincode as the protocol uses it.
+//! What the crates make of bytes: a line `TYPE HEX` is answered by `ok`, the bytes that they write
+//! of the value they have read, and the value; or by `err` and why it is none.
 
+use crate::messages::{Demo, Kind};
 use bincode::Options;
-use chrono::serde::{ts_milliseconds, ts_nanoseconds, ts_seconds};
-use chrono::{DateTime, FixedOffset, NaiveDate, NaiveDateTime, NaiveTime, Utc, Weekday};
+use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Utc};
+use serde::de::DeserializeOwned;
 use serde::Serialize;
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::io::{stdin, stdout, BufRead, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::path::PathBuf;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 use uuid::Uuid;
 
-fn print(rust_type: &str, value: &str, encoded: &impl Serialize) {
-    let options = bincode::DefaultOptions::new()
+/// As async-io-typed has them.
+fn options(limit: u64) -> impl Options {
+    bincode::DefaultOptions::new()
+        .with_limit(limit)
         .with_little_endian()
         .with_varint_encoding()
-        .reject_trailing_bytes();
-    let bytes = options.serialize(encoded).expect("no bincode of this");
-    let hex: String = bytes.iter().map(|byte| format!("{:02x}", byte)).collect();
-    let value = value.replace('\\', "\\\\").replace('"', "\\\"");
-    println!(
-        "{{\"rust_type\": \"{}\", \"value\": \"{}\", \"hex\": \"{}\"}}",
-        rust_type, value, hex
-    );
+        .reject_trailing_bytes()
 }
 
-/// For each a value that can be parsed, and is shown as it was written.
-macro_rules! parsed {
-    ($($type:ty: $($text:literal),+;)+) => {
-        $($(print(stringify!($type), $text, &$text.parse::<$type>().expect("no such value"));)+)+
+fn answer<T: DeserializeOwned + Serialize + Debug>(bytes: &[u8], limit: u64) -> String {
+    match options(limit).deserialize::<T>(bytes) {
+        Ok(value) => {
+            // What was read of bytes that say it at length can be written without a limit.
+            let written = options(u64::MAX).serialize(&value).expect("not written");
+            format!("ok\t{}\t{:?}", hex(&written), value)
+        }
+        Err(error) => format!("err\t{}", error.to_string().replace('\n', " ")),
+    }
+}
+
+macro_rules! answers {
+    ($name:expr, $bytes:expr, $limit:expr, $($text:literal => $type:ty,)+) => {
+        match $name {
+            $($text => answer::<$type>($bytes, $limit),)+
+            name => format!("no type {}", name),
+        }
     };
 }
 
-#[derive(Serialize)]
-struct Compact(#[serde(with = "uuid::serde::compact")] Uuid);
-
-#[derive(Serialize)]
-struct Seconds(#[serde(with = "ts_seconds")] DateTime<Utc>);
-
-#[derive(Serialize)]
-struct Milliseconds(#[serde(with = "ts_milliseconds")] DateTime<Utc>);
-
-#[derive(Serialize)]
-struct Nanoseconds(#[serde(with = "ts_nanoseconds")] DateTime<Utc>);
-
-pub fn print_all() {
-    parsed! {
-        Uuid:
-            "00000000-0000-0000-0000-000000000000",
-            "67e55044-10b1-426f-9247-bb680e5fe0c8",
-            "ffffffff-ffff-ffff-ffff-ffffffffffff";
-        NaiveDate: "1970-01-01", "2024-02-29", "0001-01-01", "-0044-03-15", "+12345-06-07";
-        NaiveTime: "00:00:00", "23:59:59.999999999", "12:30:00.500", "12:30:00.000001", "23:59:60";
-        NaiveDateTime: "1970-01-01T00:00:00", "2024-02-29T12:30:00.250", "1969-12-31T23:59:59.999999";
-        DateTime<Utc>:
-            "1970-01-01T00:00:00Z",
-            "2024-02-29T12:30:00.250Z",
-            "1969-12-31T23:59:59.999999999Z",
-            "9999-12-31T23:59:59.999999Z";
-        DateTime<FixedOffset>:
-            "2024-02-29T12:30:00+00:00",
-            "2024-02-29T12:30:00.000001+05:45",
-            "2024-02-29T12:30:00-08:00";
-        Weekday: "Mon", "Sun";
-        IpAddr: "127.0.0.1", "255.255.255.255", "::1", "2001:db8::8a2e:370:7334";
-        Ipv4Addr: "0.0.0.0", "192.168.1.250";
-        Ipv6Addr: "::", "fe80::1";
-        SocketAddr: "127.0.0.1:80", "[::1]:65535", "[2001:db8::1]:251";
-        SocketAddrV4: "10.0.0.1:0", "10.0.0.1:250";
-        SocketAddrV6: "[::]:443";
-        PathBuf: "", "/usr/lib/libc.so.6", "r\u{e9}sum\u{e9}.txt", "with \"quotes\" and \\";
-    }
-
-    let text = "67e55044-10b1-426f-9247-bb680e5fe0c8";
-    let value = Compact(text.parse().expect("no UUID"));
-    print("#[serde(with = uuid::serde::compact)] Uuid", text, &value);
-    for text in [
-        "1970-01-01T00:00:00Z",
-        "2024-02-29T12:30:00.250Z",
-        "1969-12-31T23:59:59Z",
-    ] {
-        let value: DateTime<Utc> = text.parse().expect("no time");
-        print(
-            "#[serde(with = ts_seconds)] DateTime<Utc>",
-            text,
-            &Seconds(value),
+pub fn answer_all(limit: u64) {
+    for line in stdin().lock().lines() {
+        let line = line.expect("no line");
+        let (name, digits) = line.rsplit_once(' ').expect("no TYPE HEX");
+        let bytes = unhex(digits);
+        let said = answers!(name, &bytes, limit,
+            "bool" => bool,
+            "u8" => u8,
+            "u16" => u16,
+            "u32" => u32,
+            "u64" => u64,
+            "u128" => u128,
+            "i8" => i8,
+            "i16" => i16,
+            "i32" => i32,
+            "i64" => i64,
+            "i128" => i128,
+            "f32" => f32,
+            "f64" => f64,
+            "char" => char,
+            "String" => String,
+            "()" => (),
+            "Option<u32>" => Option<u32>,
+            "(u8, String)" => (u8, String),
+            "Vec<u8>" => Vec<u8>,
+            "Vec<String>" => Vec<String>,
+            "[u16; 3]" => [u16; 3],
+            "BTreeMap<String, u32>" => BTreeMap<String, u32>,
+            "DemoKind" => Kind,
+            "Demo" => Demo,
+            "uuid::Uuid" => Uuid,
+            "chrono::DateTime<Utc>" => DateTime<Utc>,
+            "chrono::NaiveDateTime" => NaiveDateTime,
+            "chrono::NaiveDate" => NaiveDate,
+            "chrono::NaiveTime" => NaiveTime,
+            "std::time::Duration" => Duration,
+            "std::time::SystemTime" => SystemTime,
+            "std::net::IpAddr" => IpAddr,
+            "std::net::Ipv4Addr" => Ipv4Addr,
+            "std::net::Ipv6Addr" => Ipv6Addr,
+            "std::net::SocketAddr" => SocketAddr,
+            "std::net::SocketAddrV4" => SocketAddrV4,
+            "std::net::SocketAddrV6" => SocketAddrV6,
+            "std::path::PathBuf" => PathBuf,
         );
-        print(
-            "#[serde(with = ts_milliseconds)] DateTime<Utc>",
-            text,
-            &Milliseconds(value),
-        );
-        print(
-            "#[serde(with = ts_nanoseconds)] DateTime<Utc>",
-            text,
-            &Nanoseconds(value),
-        );
+        println!("{}", said);
+        stdout().flush().expect("nobody reads");
     }
-    for (seconds, nanoseconds) in [
-        (0, 0),
-        (1, 2),
-        (250, 250),
-        (251, 999_999_999),
-        (1_700_000_000, 123_456_789),
-        (u32::MAX as u64 + 1, 500_000_000),
-    ] {
-        let value = Duration::new(seconds, nanoseconds);
-        let text = format!("{}.{:09}", seconds, nanoseconds);
-        print("Duration", &text, &value);
-        print("SystemTime", &text, &(UNIX_EPOCH + value));
-    }
-    print(
-        "Duration",
-        &format!("{}.{:09}", u64::MAX, 0),
-        &Duration::from_secs(u64::MAX),
-    );
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{:02x}", byte)).collect()
+}
+
+fn unhex(digits: &str) -> Vec<u8> {
+    let pair = |at| u8::from_str_radix(&digits[at..at + 2], 16).expect("no hexadecimal digits");
+    (0..digits.len()).step_by(2).map(pair).collect()
 }

@@ -11,10 +11,14 @@ Law 3. A codec with `takes_views` is given `BytesView`s, and its results may sha
 from __future__ import annotations
 
 import abc
-from typing import TYPE_CHECKING, Generic, TypeVar
+import re
+from collections.abc import Callable
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, overload
 
-from .._errors import EncodeError
+from .._errors import DecodeError, EncodeError, MissingExtra
 from ..seq import BytesView
+from ._serialization import msgspec_dec_hook, msgspec_enc_hook
 
 if TYPE_CHECKING:
     from ..seq._flat import Buffer
@@ -99,3 +103,122 @@ class ViewCodec(Codec[BytesView]):
 
     def __repr__(self) -> str:
         return "ViewCodec()"
+
+
+# By msgspec
+
+_WHERE: Final = re.compile(r" - at `\$(?P<path>[^`]*)`$")
+_BYTE: Final = re.compile(r" \(byte (?P<offset>\d+)\)$")
+
+
+def _msgspec(what: str) -> ModuleType:
+    try:
+        import msgspec  # an extra
+    except ImportError:
+        raise MissingExtra(what, "msgspec", "msgspec") from None
+    return msgspec
+
+
+class _MsgspecCodec(Codec[T]):
+    """What the two formats have in common."""
+
+    __slots__ = ("_decode", "_encode", "_tp")
+
+    def __init__(self, tp: Any, module: Any) -> None:
+        self._tp = tp
+        self._encode: Callable[[Any], bytes] = module.Encoder(enc_hook=msgspec_enc_hook).encode
+        self._decode: Callable[[Any], Any] = module.Decoder(tp, dec_hook=msgspec_dec_hook).decode
+
+    def encode(self, value: T) -> bytes:
+        """Return the bytes of `value`, of which msgspec does not look whether it is of the type.
+
+        Raises:
+          EncodeError: msgspec cannot write it; its own error is the cause.
+        """
+        try:
+            return self._encode(value)
+        except MemoryError:
+            raise
+        except Exception as exc:  # msgspec's, a hook's, of the value's own methods
+            raise EncodeError(f"{type(exc).__name__}: {exc}", "") from exc
+
+    def decode(self, payload: Buffer | BytesView) -> T:
+        """Return the value of which `payload` is the bytes, all of them.
+
+        Raises:
+          DecodeError: msgspec does not find one; its own error is the cause. It has the path or the
+            byte if msgspec says it, else 0.
+        """
+        data = payload.contiguous() if isinstance(payload, BytesView) else payload
+        try:
+            value: T = self._decode(data)
+        except MemoryError:
+            raise
+        except Exception as exc:  # msgspec's, a hook's, of a class
+            complaint = str(exc) or type(exc).__name__
+            place, byte = _WHERE.search(complaint), _BYTE.search(complaint)
+            raise DecodeError(
+                _BYTE.sub("", _WHERE.sub("", complaint)),
+                int(byte["offset"]) if byte else 0,
+                place["path"] if place else "",
+            ) from exc
+        return value
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({getattr(self._tp, '__qualname__', self._tp)})"
+
+
+class MsgpackCodec(_MsgspecCodec[T]):
+    """Values as msgspec writes them in MessagePack; `BytesView`s in them as binary data.
+
+    Args:
+      tp: what msgspec knows as a type: a Struct, an attrs class, `dict[str, int]`, ...
+
+    Raises:
+      MissingExtra: msgspec is not installed.
+      TypeError: msgspec does not support `tp`.
+
+    Example:
+      >>> codec = MsgpackCodec(dict[str, int])
+      >>> codec.encode({"a": 1}).hex(), codec.decode(bytes.fromhex("81a16101"))
+      ('81a16101', {'a': 1})
+    """
+
+    __slots__ = ()
+
+    @overload
+    def __init__(self, tp: type[T]) -> None: ...
+
+    @overload
+    def __init__(self: MsgpackCodec[Any], tp: Any) -> None: ...
+
+    def __init__(self, tp: Any) -> None:
+        super().__init__(tp, _msgspec("MsgpackCodec").msgpack)
+
+
+class JsonCodec(_MsgspecCodec[T]):
+    """Values as msgspec writes them in JSON; `BytesView`s in them as base64.
+
+    Args:
+      tp: what msgspec knows as a type: a Struct, an attrs class, `dict[str, int]`, ...
+
+    Raises:
+      MissingExtra: msgspec is not installed.
+      TypeError: msgspec does not support `tp`.
+
+    Example:
+      >>> codec = JsonCodec(dict[str, int])
+      >>> codec.encode({"a": 1}), codec.decode(b'{"a": 1}')
+      (b'{"a":1}', {'a': 1})
+    """
+
+    __slots__ = ()
+
+    @overload
+    def __init__(self, tp: type[T]) -> None: ...
+
+    @overload
+    def __init__(self: JsonCodec[Any], tp: Any) -> None: ...
+
+    def __init__(self, tp: Any) -> None:
+        super().__init__(tp, _msgspec("JsonCodec").json)

@@ -12,16 +12,26 @@ from pathlib import Path
 
 import pytest
 import trio
-from bincode_model import encoded
-from small_codecs import Raw
+from rust_values import TYPES as ALL_TYPES
+from rust_values import DemoKind, value_of
 
 from trio_bytesbuf._errors import (
+    ChecksumHandshakeFailed,
+    ChecksumMismatch,
+    DecodeError,
     MessageTooLarge,
+    ProtocolVersionMismatch,
     UnexpectedEof,
 )
 from trio_bytesbuf.testing import FakeWrite, check_laws
-from trio_bytesbuf.wire import MessageDecoder, MessageEncoder, MessageEvent, TypedSendChannel
+from trio_bytesbuf.wire import MessageDecoder, MessageEncoder, MessageEvent, TypedSendChannel, u8
 
+TYPES = {
+    **ALL_TYPES,
+    "(Vec<u8>, Vec<u8>)": tuple[bytes, bytes],
+    "(u8, u8)": tuple[u8, u8],
+    "DemoKind": DemoKind,
+}
 VECTORS = Path(__file__).parent / "vectors"
 FILES = {2: json.loads((VECTORS / "frames.json").read_text())}
 FILES[1] = json.loads((VECTORS / "frames_v1.json").read_text())
@@ -52,20 +62,26 @@ def whole(case: dict) -> bytes:
     return data
 
 
+def values_of(case: dict) -> list[object]:
+    """Return the messages of a case as Python has them."""
+    return [value_of(case["rust_type"], message) for message in case["messages"]]
+
+
 # Streams
 
 
 @each("streams")
 def test_streams_are_written_to_the_byte(version: int, case: dict) -> None:
     """Header, lengths, payloads, checksums, goodbye: each message where the crate has it."""
-    payloads = [encoded(case["rust_type"], message) for message in case["messages"]]
-    assert [len(payload) for payload in payloads] == case["payload_lens"]
-    encoder = MessageEncoder(
-        Raw(), max_nbytes=case["limit"], sends_checksums=case["checksum"], version=version
+    encoder: MessageEncoder[object] = MessageEncoder(
+        TYPES[case["rust_type"]],
+        max_nbytes=case["limit"],
+        sends_checksums=case["checksum"],
+        version=version,
     )
     data = b""
-    for payload, offset in zip(payloads, case["offsets_after_each_send"], strict=True):
-        data += encoder.encode(payload)
+    for value, offset in zip(values_of(case), case["offsets_after_each_send"], strict=True):
+        data += encoder.encode(value)
         assert len(data) == offset
     data += encoder.encode_end()
     assert len(data) == case["offset_after_close"] == case["len"]
@@ -77,16 +93,17 @@ def test_streams_are_written_to_the_byte(version: int, case: dict) -> None:
 @pytest.mark.parametrize("size", [1, 4096, None])
 def test_streams_are_read_however_they_come(version: int, case: dict, size: int | None) -> None:
     """Byte by byte, in pages, at once; told the version, or finding it out."""
-    payloads = [encoded(case["rust_type"], message) for message in case["messages"]]
-    options = {"sends_checksums": case["checksum"], "max_nbytes": case["limit"]}
-    encoder = MessageEncoder(Raw(), version=version, **options)
-    data = encoder.encode_many(payloads) + encoder.encode_end()
+    tp, values, limit = TYPES[case["rust_type"]], values_of(case), case["limit"]
+    encoder: MessageEncoder[object] = MessageEncoder(
+        tp, version=version, sends_checksums=case["checksum"], max_nbytes=limit
+    )
+    data = encoder.encode_many(values) + encoder.encode_end()
     assert hashlib.sha256(data).hexdigest() == case["sha256"]
     if size == 1 and len(data) > 10_000:
         size = len(data) // 1000 | 1
     for expected in (version, None):
-        decoder = MessageDecoder(Raw(), max_nbytes=case["limit"], version=expected)
-        got = []
+        decoder: MessageDecoder[object] = MessageDecoder(tp, max_nbytes=limit, version=expected)
+        got: list[object] = []
         for start in range(0, len(data), size or len(data)):
             decoder.feed(data[start : start + (size or len(data))])
             while (event := decoder.next_event()) not in (NEED_DATA, END):
@@ -97,7 +114,7 @@ def test_streams_are_read_however_they_come(version: int, case: dict, size: int 
             got.append(decoder.next_event())
             event = decoder.next_event()
         assert event is END
-        assert got == payloads
+        assert got == values
         assert decoder.version == version
         assert decoder.checks_checksums is case["checksum"]
         check_laws(decoder)
@@ -110,13 +127,13 @@ def test_streams_are_read_however_they_come(version: int, case: dict, size: int 
 def test_every_truncation_is_told_from_an_end(version: int, case: dict) -> None:
     """As many messages as the crate has; then an end where it has one, and an error, not a loop."""
     data = whole(case)
-    payloads = [encoded(case["rust_type"], message) for message in case["messages"]]
+    values = values_of(case)
     assert len(case["rows"]) == len(data) + 1
     for row in case["rows"]:
-        decoder = MessageDecoder(Raw(), version=version)
+        decoder: MessageDecoder[object] = MessageDecoder(TYPES[case["rust_type"]], version=version)
         decoder.feed(data[: row["prefix_len"]])
         count = row["messages_decoded"]
-        assert [decoder.next_event() for _ in range(count)] == payloads[:count]
+        assert [decoder.next_event() for _ in range(count)] == values[:count]
         wanted = {"pending": NEED_DATA, "end": END}[row["connection_left_open"]]
         assert decoder.next_event() is wanted
         decoder.feed_eof()
@@ -126,6 +143,117 @@ def test_every_truncation_is_told_from_an_end(version: int, case: dict) -> None:
             assert row["eof_as_zero_read"] == "spin"
             with pytest.raises(UnexpectedEof):
                 decoder.next_event()
+
+
+ERRORS = {
+    "ProtocolVersionMismatch": ProtocolVersionMismatch,
+    "ChecksumHandshakeFailed": ChecksumHandshakeFailed,
+    "ChecksumMismatch": ChecksumMismatch,
+    "ReceivedMessageTooLarge": MessageTooLarge,
+    "Bincode": DecodeError,
+}
+FIELDS = {
+    "our_version": "ours",
+    "their_version": "theirs",
+    "checksum_value": "value",
+    "sent_checksum": "sent",
+    "computed_checksum": "computed",
+}
+READ_OTHERWISE: dict[str, tuple[list[object], str]] = {
+    "limit 10, 1-byte length 11": ([MessageTooLarge], "a limit holds for every length"),
+    "limit 10, 1-byte length 251": ([MessageTooLarge], "a limit holds for every length"),
+    "limit 10, 1-byte length 201": ([MessageTooLarge], "a limit holds for every length"),
+    "limit 0, 1-byte length 1": ([MessageTooLarge], "a limit holds for every length"),
+    "nothing at all": ([END], "who connects and hangs up has said nothing, and nothing wrong"),
+    "random after header, checksum on": (
+        [ChecksumMismatch, UnexpectedEof],
+        "an end in the middle is an error and not an endless loop",
+    ),
+    "short version 1 stream (3 bytes) given to a version 2 reader": (
+        [UnexpectedEof],
+        "an end in the middle is an error and not an endless loop",
+    ),
+}
+"""By case: what comes of it here, and why. As in the crate, an error of a message is said once.
+What ends a stream for good is said again whenever asked, where the crate says that it is over."""
+
+ENDINGS = (MessageTooLarge, ProtocolVersionMismatch, ChecksumHandshakeFailed, UnexpectedEof)
+
+
+@each("read_cases")
+@pytest.mark.parametrize("size", [1, 1000])
+def test_whatever_comes_is_answered_as_by_the_crate(version: int, case: dict, size: int) -> None:
+    """Values, errors with their fields, ends, in order; and what is left unread is the rest."""
+    data = whole(case)
+    checks = case.get("reader_checksum", False)
+    decoder: MessageDecoder[object] = MessageDecoder(
+        TYPES[case["rust_type"]],
+        max_nbytes=case.get("limit", 10 if "limit 10" in case["name"] else 1_048_576),
+        checks_checksums=checks,
+        version=version,
+    )
+    said: list[object] = []
+    errors: list[Exception] = []
+
+    def listen() -> None:
+        while not said or (said[-1] is not END and said[-1] not in ENDINGS):
+            try:
+                event = decoder.next_event()
+            except Exception as exc:  # noqa: BLE001  # it is the answer
+                errors.append(exc)
+                said.append(type(exc))
+            else:
+                if event is NEED_DATA:
+                    return
+                said.append(event)
+
+    for start in range(0, len(data), size):
+        decoder.feed(data[start : start + size])
+        listen()
+    while_open = list(said)
+    decoder.feed_eof()
+    listen()
+    results = case["results"]
+    wanted: list[object] = []
+    for result in results:
+        if result == "end":
+            wanted.append(END)
+        elif "ok" in result:
+            wanted.append(value_of(case["rust_type"], result["ok"]))
+        elif result != "spin":
+            wanted.append(ERRORS[result["err"]])
+    if any(error in ENDINGS for error in wanted):
+        assert wanted.pop() is END, "the crate says once what is wrong, and then that it is over"
+    if case["name"] in READ_OTHERWISE:
+        assert said != wanted or "spin" in results
+        wanted = READ_OTHERWISE[case["name"]][0]
+    else:
+        assert "spin" not in results
+        told = [result for result in results if isinstance(result, dict) and "err" in result]
+        for error, result in zip(errors, told, strict=True):
+            for name in FIELDS.keys() & result.keys():
+                assert getattr(error, FIELDS[name]) == result[name]
+        unread = decoder.take_rest()
+        assert data.endswith(bytes(unread))
+        if errors and isinstance(errors[-1], ENDINGS):
+            # The crate has read what was wrong; here it is still there.
+            seen = len(unread) - case["unread_bytes"]
+            assert seen in ({8, 9} if wanted[-1] is not MessageTooLarge else {3, 5, 9})
+        else:
+            assert len(unread) == case["unread_bytes"]
+    assert said == wanted
+    if "results_if_connection_stays_open" in case:
+        assert case["results_if_connection_stays_open"][-1] == "pending"
+        assert len(while_open) == len(case["results_if_connection_stays_open"]) - 1
+        assert while_open == said[: len(while_open)]
+    if "reader_checksum_enabled_after" in case:
+        assert decoder.checks_checksums is case["reader_checksum_enabled_after"]
+
+
+def test_no_case_is_read_otherwise_that_is_not_there() -> None:
+    """No entry of the table is left over."""
+    names = {case["name"] for file in FILES.values() for case in file["read_cases"]}
+    assert set(READ_OTHERWISE) <= names
 
 
 # What a writer does
@@ -156,7 +284,10 @@ async def test_scripts_of_a_writer_are_as_in_the_crate(case: dict) -> None:
     """
     sink = FakeWrite()
     channel = TypedSendChannel(
-        sink, Raw(), max_nbytes=case["limit"], sends_checksums=case["checksum"]
+        sink,
+        TYPES[case["rust_type"]],
+        max_nbytes=case["limit"],
+        sends_checksums=case["checksum"],
     )
     steps = {
         "send": channel.send,
@@ -175,11 +306,11 @@ async def test_scripts_of_a_writer_are_as_in_the_crate(case: dict) -> None:
         got: object = "ok"
         try:
             if step["op"] == "feed":
-                channel.feed(encoded(case["rust_type"], step["value"]))
+                channel.feed(value_of(case["rust_type"], step["value"]))
             elif step["op"] == "drop":
                 assert channel.unsent_nbytes == 0
             else:
-                value = [encoded(case["rust_type"], step["value"])] if "value" in step else []
+                value = [value_of(case["rust_type"], step["value"])] if "value" in step else []
                 await steps[step["op"]](*value)
         except Exception as exc:  # noqa: BLE001  # it is the result
             got = type(exc)
@@ -209,10 +340,10 @@ def test_every_difference_is_of_a_case() -> None:
 async def test_scripts_of_a_writer_of_version_1_are_as_in_the_crate(case: dict) -> None:
     """No header, no checksums; nothing at all if nothing is said."""
     sink = FakeWrite()
-    channel = TypedSendChannel(sink, Raw(), version=1)
+    channel = TypedSendChannel(sink, str, version=1)
     assert not channel.sends_checksums
     if case["name"] == "send, close, drop":
-        await channel.send(encoded("String", "a"))
+        await channel.send("a")
         await channel.aclose()
     else:
         assert case["name"] == "flush only, into_inner"
@@ -226,15 +357,14 @@ async def test_lengths_survive_writes_that_are_cut() -> None:
     """What crates 1.0.0 to 1.0.2 did not: a length of several bytes, written and read in parts."""
     (defect,) = FILES[1]["defects_1.0.0_to_1.0.2"]
     right = defect["short_write_of_length_header"]["crate_1.0.4_first8"]
-    payload = encoded("String", "y" * 260)
     sink = FakeWrite(max_write_nbytes=1)
-    async with TypedSendChannel(sink, Raw(), version=1) as channel:
-        await channel.send(payload)
+    async with TypedSendChannel(sink, str, version=1) as channel:
+        await channel.send("y" * 260)
     assert bytes(sink.contents[:8]).hex() == right
-    decoder = MessageDecoder(Raw(), version=1)
+    decoder = MessageDecoder(str, version=1)
     for byte in bytes(sink.contents):
         decoder.feed(bytes((byte,)))
         event = decoder.next_event()
         if event is not NEED_DATA:
-            assert event in (payload, END)
+            assert event in ("y" * 260, END)
     assert event is END

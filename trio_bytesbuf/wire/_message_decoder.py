@@ -32,7 +32,7 @@ def cutter_of(
 ) -> MessageCutter[Any]:
     """Check and put together what `MessageDecoder` and the channels are given."""
     limit = count_of(max_nbytes, "max_nbytes")
-    codec = codec_of(codec_or_type, max_nbytes=limit)
+    codec = codec_of(codec_or_type, max_nbytes=max(1, limit))
     expected = None if version is None else ProtocolVersion(version)
     return MessageCutter(buffer, codec, limit, checks_checksums, expected, requires_goodbye)
 

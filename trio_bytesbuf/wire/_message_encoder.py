@@ -123,7 +123,7 @@ class MessageEncoder(Generic[T]):
         version: ProtocolVersion | int = ProtocolVersion.V2,
     ) -> None:
         self.max_nbytes = count_of(max_nbytes, "max_nbytes")
-        self.codec = codec_of(codec_or_type, max_nbytes=self.max_nbytes)
+        self.codec = codec_of(codec_or_type, max_nbytes=max(1, self.max_nbytes))
         self.version = ProtocolVersion(version)
         has_checksums = sends_checksums and self.version is not ProtocolVersion.V1
         self._siphash = siphash_for("sending checksums") if has_checksums else None

@@ -258,7 +258,8 @@ class SendsMessages(trio.abc.SendChannel[T_contra]):
         timeout around it where peers may be stuck. A stream that was given back stays open.
 
         Raises:
-          trio.BrokenResourceError: not everything could be sent. It is closed all the same.
+          trio.BrokenResourceError: not all messages could be sent. It is closed all the same. That
+            nobody was there any more to hear the goodbye is no error.
 
         Cancellation: it is closed all the same; what was not sent is dropped, and the peer can
         tell, as the closing byte comes last. `trio.aclose_forcefully` sends nothing; nor does the
@@ -267,8 +268,14 @@ class SendsMessages(trio.abc.SendChannel[T_contra]):
         if self._was_given_back:
             await checkpoint()
             return
+        writer = self._writer
+        is_silent = not writer.unsent_nbytes
         self._put_goodbye()
-        await self._writer.aclose()
+        try:
+            await writer.aclose()
+        except trio.BrokenResourceError:
+            if not is_silent:
+                raise
 
     async def __aexit__(self, *exc_info: object) -> None:
         if exc_info[0] is None:

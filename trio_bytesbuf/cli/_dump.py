@@ -174,16 +174,17 @@ class Dump:
     async def _show_stream(self, source: Read, view: BytesView) -> None:
         picture = self._picture("")
         walker = picture.walker
-        while not walker.is_over:
+        while True:
             if view:
                 walker.feed(view)
             else:
                 walker.feed_eof()
-            del view  # its block is free for the next receive
+            view = BytesView()  # its block is free for the next receive
             await self.output.add(picture.lines())
             await self.output.flush()
-            if not walker.is_over:
-                view = await source.receive_view(RECEIVE_NBYTES)
+            if walker.is_over:
+                break
+            view = await source.receive_view(RECEIVE_NBYTES)
         await self.output.add(picture.last_lines())
 
     # A capture

@@ -147,6 +147,26 @@ async def test_closing_waits_for_a_task_that_sends_and_sends_the_rest(kind, call
 
 
 @CLASSES
+async def test_closing_waits_for_a_flush_of_nothing_and_not_for_ever(kind):
+    """A task that flushes an empty buffer holds the claim for a checkpoint; then it is closed."""
+    for _ in range(20):  # which of the two runs first is drawn by trio
+        ours, theirs = await socketpair()
+        async with closing(ours, theirs):
+            writer = kind(ours)
+            with trio.fail_after(5):
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(quietly, writer.flush)
+                    nursery.start_soon(writer.aclose)
+            assert not await theirs.receive_some(1)
+
+
+async def quietly(call):
+    """Call something that may have been closed."""
+    with contextlib.suppress(trio.ClosedResourceError):
+        await call()
+
+
+@CLASSES
 async def test_a_block_that_an_error_ends_sends_nothing(kind):
     """What is half said is not to be taken for all; and the error is not hidden by another."""
     for error in (None, KeyError("half way")):

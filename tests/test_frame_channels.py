@@ -492,3 +492,24 @@ async def test_a_skip_that_is_refused_has_not_begun():
             await frames.skip()
     await reader.skip_until(b"\n")
     assert [bytes(frame) async for frame in frames] == [b"one", b"two"]
+
+
+async def test_a_receive_is_told_that_its_channel_was_closed():
+    """Also one that has a frame already, and only lets others run before it returns it."""
+    told = 0
+    for _ in range(20):  # which of the two runs first is drawn by trio
+        channel = (await filled(b"3:one,")).frames(Netstring())
+        outcome: list[object] = []
+
+        async def receive(channel=channel, outcome=outcome) -> None:
+            try:
+                outcome.append(await channel.receive())
+            except trio.ClosedResourceError as exc:
+                outcome.append(exc)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(receive)
+            nursery.start_soon(channel.aclose)
+        assert outcome == [b"one"] or isinstance(outcome[0], trio.ClosedResourceError)
+        told += outcome != [b"one"]
+    assert told

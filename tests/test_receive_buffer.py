@@ -11,6 +11,8 @@ from collections.abc import Iterator
 
 import attrs
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from machine_receive_buffer import FAMILIES, MACHINE_SETTINGS, ReceiveBufferMachine, found_in
 from strategies import NO_BUFFERS, NO_COUNTS, words
 
@@ -417,3 +419,26 @@ def test_what_is_left_of_a_window_is_no_large_block_when_something_is_put_before
     buffer.settle()
     assert memoryview(buffer._rest[0][0].obj).nbytes == 6
     assert buffer.take_all() == b"x" + bytes(6)
+
+
+@given(
+    pieces=st.lists(st.integers(0, 1500), max_size=8),
+    taken=st.integers(0, 3000),
+    searched=st.booleans(),
+)
+def test_compacting_keeps_the_bytes_and_no_more_memory_than_they_are(pieces, taken, searched):
+    """Whatever blocks the bytes lie in, and whatever copy was made of them for a search."""
+    block = bytes(range(256)) * 64
+    buffer = ReceiveBuffer()
+    for nbytes in pieces:
+        buffer.feed(BytesView(block)[100 : 100 + nbytes])
+    buffer.discard(min(taken, len(buffer)))
+    if searched:
+        buffer.find((b"no such text",))
+    before = buffer.peek(len(buffer)).to_bytes()
+    assert buffer.memory_nbytes >= len(buffer)
+    buffer.compact()
+    check_receive_buffer(buffer)
+    assert buffer.memory_nbytes == len(before)
+    assert buffer.take_all() == before
+    assert buffer.memory_nbytes == 0

@@ -102,8 +102,7 @@ class FrameReceiveChannel(trio.abc.ReceiveChannel[T_co], Generic[T_co]):
             item = self._cutter.look()
             if item is not None:
                 await checkpoint()
-                if reader._is_closed:  # by another task
-                    await reader._refuse_receiving()
+                reader._refuse_if_closed()  # by another task
                 self._cutter.pass_by()
                 return item
             while await reader._fill():

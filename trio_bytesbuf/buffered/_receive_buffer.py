@@ -197,6 +197,20 @@ class ReceiveBuffer(SoleOwner):
                 rest[index] = (memoryview(piece.tobytes()), None)
         self._unread_pieces = 0
 
+    @property
+    def memory_nbytes(self) -> int:
+        """How many bytes of memory are kept for what is here; blocks count whole, each once."""
+        pieces = [self._window, *(piece for piece, _ in self._rest)]
+        kept = {id(piece.obj): piece.obj for piece in pieces} | {id(self._text): self._text or b""}
+        return len(self._tail) + sum(memoryview(one).nbytes for one in kept.values())
+
+    def compact(self) -> None:
+        """Copy what is here if that keeps less memory; what was searched counts as new."""
+        if self.memory_nbytes > len(self):
+            data = self.take_all().to_bytes()
+            self.clear()
+            self.feed(data)
+
     # Taking out
 
     def try_take(self, nbytes: SupportsIndex) -> BytesView | None:

@@ -34,6 +34,7 @@ from ._frames import FrameSendChannel
 from ._framing import Framing
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from types import TracebackType
 
     from ..seq import Memory
@@ -284,11 +285,13 @@ class Writing(SendsAll, BufMut):
 
     async def _flush(self, nbytes: int) -> None:
         """Send the first `nbytes` bytes of the buffer. (Laws 1 and 2)"""
-        if self._is_spoiled:
-            await checkpoint()
-            self._refuse_writing_now()
-        if not nbytes:
-            await checkpoint()
+        if self._is_spoiled or not nbytes:
+            try:
+                await checkpoint()
+            finally:
+                self._tell_that_sending_is_over()
+            if self._is_spoiled:
+                self._refuse_writing_now()
             return
         view = self._front(nbytes)
         sink = self._sink
@@ -360,13 +363,22 @@ class Writing(SendsAll, BufMut):
 
     async def _send(self, view: BytesView) -> None:
         # Refused before a checkpoint could be cancelled: what is cancelled counts as written.
+        self._put_to_send((view,))
+        del view
+        await self._flush(self._buffered_nbytes)
+
+    def _put_to_send(self, parts: Collection[bytes | BytesView]) -> None:
+        """Put all bytes of `parts`, however many: whoever calls this waits until they are sent."""
         if self._is_spoiled or self._is_end_announced:
             self._refuse_writing_now()
         if self._buffered_nbytes > self._marks.max_nbytes:
-            raise BufferFull(requested=view._nbytes, available=0)
-        self._put(view)
-        del view
-        await self._flush(self._buffered_nbytes)
+            raise BufferFull(requested=sum(map(len, parts)), available=0)
+        for part in parts:
+            if type(part) is bytes and len(part) <= JOINED_NBYTES:
+                self._tail += part
+                self._buffered_nbytes += len(part)
+            else:
+                self._put(_lasting(part))
 
     async def send_all(self, data: BytesView | Buffer) -> None:
         """Write all of `data`, and flush: when this returns, all is sent.
@@ -389,6 +401,20 @@ class Writing(SendsAll, BufMut):
             await self._sink.wait_write_might_not_block()
         finally:
             self._tell_that_sending_is_over()
+
+    # Its memory
+
+    def _held_nbytes(self) -> int:
+        """Return how many bytes of memory what was not sent keeps; objects count whole, once."""
+        exporters = {id(piece.obj): piece.obj for piece in self._queue}
+        return len(self._tail) + sum(memoryview(one).nbytes for one in exporters.values())
+
+    def _compact(self) -> None:
+        """Copy what was not sent, if it keeps more than it is; not while somebody sends it."""
+        if not self._is_sending and self._held_nbytes() > self._buffered_nbytes:
+            self._seal()
+            data = b"".join(self._queue)
+            self._queue[:] = [memoryview(data)] if data else []
 
     # In frames
 

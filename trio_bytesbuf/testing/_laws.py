@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..buffered import BufReader, BufStream, BufWriter, InflatedRead, ReceiveBuffer, SharedWriter
 from ..buffered._deflate import check_inflated_read
 from ..buffered._filling import check_filling
@@ -19,12 +21,30 @@ from ..seq import BytesBuf, BytesReader, BytesView
 from ..seq._builder import check_buf
 from ..seq._reader import check_reader
 from ..seq._view import check_view
+from ..wire import (
+    MessageDecoder,
+    MessageEncoder,
+    TypedChannel,
+    TypedReceiveChannel,
+    TypedSendChannel,
+)
+from ..wire._message_cutter import check_message_cutter
+from ..wire._message_encoder import check_message_encoder
+from ..wire._typed_receive import ReceivesMessages, check_receives_messages
+from ..wire._typed_send import SendsMessages, check_sends_messages
 
 AtRest = BytesView | BytesReader | BytesBuf | ShelvedMemory | BufferMemory | CappedMemory
 InMessages = ReceiveBuffer | BufReader | BufWriter | BufStream | InflatedRead | SharedWriter
+Typed = (
+    MessageDecoder[Any]
+    | MessageEncoder[Any]
+    | TypedReceiveChannel[Any]
+    | TypedSendChannel[Any]
+    | TypedChannel[Any, Any]
+)
 
 
-def check_laws(thing: AtRest | InMessages) -> None:
+def check_laws(thing: AtRest | InMessages | Typed) -> None:
     """Raise AssertionError, with the law's words, if `thing` breaks a law of its kind.
 
     For tests, after each step. Cost: a look at each piece or block.
@@ -63,5 +83,15 @@ def check_laws(thing: AtRest | InMessages) -> None:
             check_inflated_read(thing)
         case SharedWriter():
             check_shared_writer(thing)
+        case MessageDecoder():
+            check_receive_buffer(thing._buffer)
+            check_message_cutter(thing._cutter)
+        case MessageEncoder():
+            check_message_encoder(thing)
+        case ReceivesMessages() | SendsMessages():
+            if isinstance(thing, ReceivesMessages):
+                check_receives_messages(thing)
+            if isinstance(thing, SendsMessages):
+                check_sends_messages(thing)
         case _:
             raise TypeError(f"there are no laws for a {type(thing).__name__}")

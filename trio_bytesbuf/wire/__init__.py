@@ -1,8 +1,56 @@
-"""What bytes mean. So far: views in what msgspec and cattrs write and read.
+"""What bytes mean: codecs, and the messages that they are sent in.
 
-How to read this room: `_serialization` (hooks for msgspec and cattrs).
+How to read this room, each file importing only from those before it:
+
+* `_serialization` (hooks for msgspec and cattrs), `_codec` (what a codec is);
+* messages: `_format` (the wire), `_checksum`, `_message_cutter` (messages out of a buffer),
+  `_message_decoder` and `_message_encoder` (without any stream);
+* over streams: `_typed_receive`, `_typed_send`, `_typed_duplex` (channels).
 """
 
+from ._bincode import Bincode as Bincode
+from ._codec import Codec as Codec
+from ._codec import JsonCodec as JsonCodec
+from ._codec import MsgpackCodec as MsgpackCodec
+from ._codec import ViewCodec as ViewCodec
+from ._codec_of import codec_of as codec_of
+from ._format import ProtocolVersion as ProtocolVersion
+from ._message_cutter import MessageEvent as MessageEvent
+from ._message_decoder import MessageDecoder as MessageDecoder
+from ._message_encoder import MessageEncoder as MessageEncoder
+from ._rust_types import Array as Array
+from ._rust_types import Duration as Duration
+from ._rust_types import Err as Err
+from ._rust_types import Hook as Hook
+from ._rust_types import Ok as Ok
+from ._rust_types import SocketAddrV4 as SocketAddrV4
+from ._rust_types import SocketAddrV6 as SocketAddrV6
+from ._rust_types import Some as Some
+from ._rust_types import SystemTime as SystemTime
+from ._rust_types import char as char
+from ._rust_types import f32 as f32
+from ._rust_types import f64 as f64
+from ._rust_types import i8 as i8
+from ._rust_types import i16 as i16
+from ._rust_types import i32 as i32
+from ._rust_types import i64 as i64
+from ._rust_types import i128 as i128
+from ._rust_types import isize as isize
+from ._rust_types import u8 as u8
+from ._rust_types import u16 as u16
+from ._rust_types import u32 as u32
+from ._rust_types import u64 as u64
+from ._rust_types import u128 as u128
+from ._rust_types import usize as usize
 from ._serialization import msgspec_dec_hook as msgspec_dec_hook
 from ._serialization import msgspec_enc_hook as msgspec_enc_hook
 from ._serialization import register_cattrs_hooks as register_cattrs_hooks
+from ._standard_hooks import ChronoDateTime as ChronoDateTime
+from ._standard_hooks import ChronoNaiveDate as ChronoNaiveDate
+from ._standard_hooks import ChronoNaiveDateTime as ChronoNaiveDateTime
+from ._standard_hooks import ChronoNaiveTime as ChronoNaiveTime
+from ._standard_hooks import SystemDateTime as SystemDateTime
+from ._typed_duplex import TypedChannel as TypedChannel
+from ._typed_receive import MessageBatches as MessageBatches
+from ._typed_receive import TypedReceiveChannel as TypedReceiveChannel
+from ._typed_send import TypedSendChannel as TypedSendChannel

@@ -1,0 +1,376 @@
+"""Decoding as it is meant: slow, with the offset and the path of what is wrong.
+
+Run only when the compiled decoder has refused a message, to say why, and by tests, which hold the
+two to the same outcome.
+
+Law 1. Every read is checked before it is made. A count is checked against the bytes that are left
+       before anything is made for it, so memory and time follow the bytes that are there.
+Law 2. Items that take no byte are counted over the whole message, as one byte each.
+Law 3. What a class or a hook raises becomes a complaint about the bytes its values were read from.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import attrs
+
+from .._errors import DecodeError
+from ..seq import BytesView
+from ._bincode_values import (
+    CHAR_NBYTES,
+    VARINT_NBYTES,
+    Complaint,
+    reason,
+    shown,
+    unpack_f32,
+    unzigzag,
+)
+from ._schema_nodes import (
+    ArrayNode,
+    BoolNode,
+    ByteArrayNode,
+    BytesNode,
+    CharNode,
+    EnumNode,
+    FloatNode,
+    HookNode,
+    IntNode,
+    MapNode,
+    NeverNode,
+    Node,
+    OptionNode,
+    RefNode,
+    Schema,
+    SeqNode,
+    StrNode,
+    StructNode,
+    TupleNode,
+    UnionNode,
+    UnitNode,
+)
+
+
+def explain_decode(
+    schema: Schema, payload: BytesView, *, max_nbytes: int, max_depth: int
+) -> object:
+    """Return the value of which `payload` is the bytes.
+
+    Raises:
+      DecodeError: there is none.
+    """
+    reading = Reading(schema, payload.to_bytes(), payload, max_nbytes - len(payload), max_depth)
+    cause: BaseException | None
+    try:
+        return reading.whole(max_nbytes)
+    except Complaint as exc:
+        error = DecodeError(exc.text, exc.offset, exc.where())
+        cause = exc.__cause__
+    except RecursionError as exc:
+        text = "it is nested too deeply for what is left of Python's stack"
+        error, cause = DecodeError(text, reading.at, ""), exc.__cause__
+    raise error from cause
+
+
+@attrs.define(eq=False)
+class Reading:
+    """A message that is being read."""
+
+    schema: Schema
+    data: bytes
+    view: BytesView
+    empties_left: int
+    levels_left: int
+    at: int = 0
+
+    def whole(self, max_nbytes: int) -> object:
+        """Read all of it."""
+        if len(self.data) > max_nbytes:
+            raise Complaint(
+                f"the message has {len(self.data)} bytes, {max_nbytes} are allowed", max_nbytes
+            )
+        value = self.value(self.schema.root)
+        if self.at != len(self.data):
+            raise Complaint(f"{len(self.data) - self.at} bytes are left over", self.at)
+        return value
+
+    def value(self, node: Node) -> Any:
+        """Read a value."""
+        return READERS[type(node)](self, node)
+
+    def place(self, nbytes: int, start: int) -> int:
+        """Go over so many bytes; return where they begin. `start` is where the item does."""
+        left = len(self.data) - self.at
+        if nbytes > left:
+            raise Complaint(
+                f"the message ends in it: it has {nbytes} bytes, {left} are left", start
+            )
+        at = self.at
+        self.at += nbytes
+        return at
+
+    def bytes(self, nbytes: int, start: int) -> bytes:
+        """Read so many bytes."""
+        at = self.place(nbytes, start)
+        return self.data[at : self.at]
+
+    def varint(self, nbits: int, what: str) -> int:
+        """Read a number of at most so many bits."""
+        start = self.at
+        marker = self.bytes(1, start)[0]
+        if marker < 251:
+            return marker
+        if marker == 255 or (marker == 254 and nbits < 128):
+            raise Complaint(f"{what} cannot begin with byte {marker}", start)
+        number = int.from_bytes(self.bytes(VARINT_NBYTES[marker], start), "little")
+        if number >> nbits:
+            raise Complaint(f"{number} is too large for {what}", start)
+        return number
+
+    def count(self, least_nbytes: int) -> int:
+        """Read how many items there are, of so many bytes at the least (Law 1)."""
+        start = self.at
+        number = self.varint(64, "a count")
+        left = len(self.data) - self.at
+        if number * least_nbytes > left:
+            raise Complaint(f"{number} items are announced, {left} bytes are left", start)
+        if not least_nbytes:
+            self.charge(number, start)
+        return number
+
+    def charge(self, number: int, start: int) -> None:
+        """Count items that take no byte (Law 2)."""
+        self.empties_left -= number
+        if self.empties_left < 0:
+            raise Complaint(
+                f"{number} more items that take no byte are too many; each counts as one byte of "
+                f"what a message may have",
+                start,
+            )
+
+
+def _int(reading: Reading, node: IntNode) -> int:
+    start = reading.at
+    if node.nbits == 8:
+        return int.from_bytes(reading.bytes(1, start), "little", signed=node.signed)
+    number = reading.varint(node.nbits, f"{'an' if node.signed else 'a'} {node}")
+    return unzigzag(number) if node.signed else number
+
+
+def _bool(reading: Reading, _: BoolNode) -> bool:
+    start = reading.at
+    byte = reading.bytes(1, start)[0]
+    if byte > 1:
+        raise Complaint(f"a bool is 0 or 1, not {byte}", start)
+    return byte == 1
+
+
+def _float(reading: Reading, node: FloatNode) -> float:
+    at = reading.place(node.nbytes, reading.at)
+    if node.nbytes == 4:
+        return unpack_f32(reading.data, at)
+    return float(struct.unpack_from("<d", reading.data, at)[0])
+
+
+def _text(data: bytes, start: int, what: str) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError as exc:
+        raise Complaint(f"{what} is no UTF-8: {exc.reason}", start + exc.start) from None
+
+
+def _char(reading: Reading, _: CharNode) -> str:
+    start = reading.at
+    lead = reading.bytes(1, start)[0]
+    nbytes = CHAR_NBYTES[lead]
+    if not nbytes:
+        raise Complaint(f"no character begins with byte {lead}", start)
+    return _text(bytes((lead,)) + reading.bytes(nbytes - 1, start), start, "a char")
+
+
+def _str(reading: Reading, _: StrNode) -> str:
+    start = reading.at
+    data = reading.bytes(reading.varint(64, "a length"), start)
+    return _text(data, reading.at - len(data), "a str")
+
+
+def _bytes(reading: Reading, node: BytesNode) -> bytes | BytesView:
+    start = reading.at
+    at = reading.place(reading.varint(64, "a length"), start)
+    return reading.view[at : reading.at] if node.as_view else reading.data[at : reading.at]
+
+
+def _byte_array(reading: Reading, node: ByteArrayNode) -> bytes | BytesView:
+    at = reading.place(node.count, reading.at)
+    return reading.view[at : reading.at] if node.as_view else reading.data[at : reading.at]
+
+
+def _unit(_reading: Reading, _: UnitNode) -> None:
+    return None
+
+
+def _never(reading: Reading, _: NeverNode) -> object:
+    raise Complaint("there is no value of this variant", reading.at)
+
+
+def _option(reading: Reading, node: OptionNode) -> object:
+    start = reading.at
+    tag = reading.bytes(1, start)[0]
+    if tag > 1:
+        raise Complaint(f"an Option begins with 0 or 1, not {tag}", start)
+    return reading.value(node.inner) if tag else None
+
+
+def _items(reading: Reading, item: Node, count: int) -> list[object]:
+    read = READERS[type(item)]
+    items: list[object] = []
+    try:
+        for _ in range(count):
+            items.append(read(reading, item))  # noqa: PERF401  # len(items) says where
+    except Complaint as exc:
+        exc.path.append(f"[{len(items)}]")
+        raise
+    return items
+
+
+def _seq(reading: Reading, node: SeqNode) -> object:
+    start = reading.at
+    items = _items(reading, node.item, reading.count(reading.schema.least_nbytes(node.item)))
+    if node.kind is list:
+        return items
+    return _made(node.kind, (items,), {}, f"a {node.kind.__name__}", start)
+
+
+def _array(reading: Reading, node: ArrayNode) -> object:
+    start = reading.at
+    least = reading.schema.least_nbytes(node.item)
+    left = len(reading.data) - reading.at
+    if node.count * least > left:
+        raise Complaint(f"the message ends in it: {node.count} items, {left} bytes are left", start)
+    if not least:
+        reading.charge(node.count, start)
+    return node.kind(_items(reading, node.item, node.count))
+
+
+def _map(reading: Reading, node: MapNode) -> dict[object, object]:
+    least = reading.schema.least_nbytes(node.key) + reading.schema.least_nbytes(node.value)
+    made: dict[object, object] = {}
+    for index in range(reading.count(least)):
+        start = reading.at
+        try:
+            key = reading.value(node.key)
+            _made(made.get, (key,), {}, "a dict", start)
+        except Complaint as exc:
+            exc.path.append(f" (key {index})")
+            raise
+        try:
+            value = reading.value(node.value)
+        except Complaint as exc:
+            exc.path.append(f"[{shown(key)}]")
+            raise
+        _made(made.__setitem__, (key, value), {}, "a dict", start)
+    return made
+
+
+def _tuple(reading: Reading, node: TupleNode) -> tuple[object, ...]:
+    items: list[object] = []
+    try:
+        for item in node.items:
+            items.append(READERS[type(item)](reading, item))  # noqa: PERF401
+    except Complaint as exc:
+        exc.path.append(f"[{len(items)}]")
+        raise
+    return tuple(items)
+
+
+def _made(
+    work: Callable[..., Any],
+    args: tuple[object, ...],
+    named: Mapping[str, object],
+    what: str,
+    start: int,
+) -> Any:
+    """Let code that is not ours make something (Law 3)."""
+    try:
+        return work(*args, **named)
+    except MemoryError:
+        raise
+    except Exception as exc:  # whatever it raises
+        raise Complaint(f"{what} cannot be made of this: {reason(exc)}", start) from exc
+
+
+def _struct(reading: Reading, node: StructNode) -> object:
+    start = reading.at
+    by_position: list[object] = []
+    by_keyword: dict[str, object] = {}
+    name = ""
+    try:
+        for field in node.fields:
+            name = field.name
+            value = READERS[type(field.node)](reading, field.node)
+            if field.keyword is None:
+                by_position.append(value)
+            else:
+                by_keyword[field.keyword] = value
+    except Complaint as exc:
+        exc.path.append(f".{name}")
+        raise
+    return _made(node.cls, tuple(by_position), by_keyword, node.label, start)
+
+
+def _variant(reading: Reading, count: int, what: str) -> int:
+    start = reading.at
+    index = reading.varint(32, "the number of a variant")
+    if index >= count:
+        raise Complaint(f"{what} has no variant {index}, only {count}", start)
+    return index
+
+
+def _enum(reading: Reading, node: EnumNode) -> object:
+    return node.members[_variant(reading, len(node.members), node.cls.__name__)]
+
+
+def _union(reading: Reading, node: UnionNode) -> object:
+    variant = node.variants[_variant(reading, len(node.variants), "the union")]
+    return READERS[type(variant)](reading, variant)
+
+
+def _hook(reading: Reading, node: HookNode) -> object:
+    start = reading.at
+    wired = reading.value(node.inner)
+    return _made(node.hook.from_wire, (wired,), {}, node.label, start)
+
+
+def _ref(reading: Reading, node: RefNode) -> object:
+    if not reading.levels_left:
+        raise Complaint("it is nested too deeply", reading.at)
+    reading.levels_left -= 1
+    target = reading.schema.definitions[node.name]
+    value = READERS[type(target)](reading, target)
+    reading.levels_left += 1
+    return value
+
+
+READERS: Final[Mapping[type, Callable[[Reading, Any], Any]]] = {
+    IntNode: _int,
+    BoolNode: _bool,
+    FloatNode: _float,
+    CharNode: _char,
+    StrNode: _str,
+    BytesNode: _bytes,
+    ByteArrayNode: _byte_array,
+    UnitNode: _unit,
+    NeverNode: _never,
+    OptionNode: _option,
+    SeqNode: _seq,
+    MapNode: _map,
+    ArrayNode: _array,
+    TupleNode: _tuple,
+    StructNode: _struct,
+    EnumNode: _enum,
+    UnionNode: _union,
+    HookNode: _hook,
+    RefNode: _ref,
+}

@@ -262,7 +262,7 @@ class Bincode(Codec[T]):
             return self._decode_from(pieces[0] if pieces else b"", view, view._refs)
         try:  # what is not in a view mostly lies in front
             return self._decode_from(pieces[0], view, False)
-        except (IndexError, struct.error, Refused, UnicodeDecodeError):
+        except (IndexError, struct.error, Refused):
             return self._decode_from(view.contiguous(), view, False)
 
     def _decode_from(self, data: bytes | memoryview, *more: object) -> T:

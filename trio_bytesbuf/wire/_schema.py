@@ -334,7 +334,7 @@ class _Builder:
     def _check_hashable(self, tp: object, node: Node) -> None:
         name = unhashable_in(node, self.definitions)
         if name is not None:
-            self._refuse(tp, f"a {name} has no hash")
+            self._refuse(tp, f"not every {name} has a hash")
 
     # Classes
 

@@ -61,7 +61,8 @@ class Numbered(enum.IntEnum):
 JUNK: list[Any] = [
     None, True, False, 0, 1, 5, 255, 256, -1, -129, 1 << 64, -(1 << 127) - 1, 1 << 128, 1.5, 0.0,
     float("nan"), float("inf"), 1e300, (1 << 53) + 1, "", "x", "xy", "\ud800", "é", b"", b"abcd",
-    bytearray(b"abcd"), memoryview(b"abcd"), memoryview(b"abcd").cast("I"), memoryview(b"abcd")[::2],
+    bytearray(b"abcd"), memoryview(b"abcd"), memoryview(b"abcd").cast("I"),
+    memoryview(b"abcd")[::2],
     BytesView(b"abcd"), BytesView(b"ab") + BytesView(b"cd"), [], [1], (), (1,), (1, 2), {}, {1: 2},
     set(), {1}, frozenset(), Numbered.TWO, Ok(1), Err(""), Some(None), object(), int, Decimal("NaN"),
     Duration(1), timedelta(-1), IPv6Address("fe80::1%eth0"), pathlib.Path("\udcff"),
@@ -191,7 +192,8 @@ def with_dataclass(fields: list[Case]) -> type:
 
 
 def with_named_tuple(fields: list[Case]) -> type:
-    return NamedTuple(f"Named{next(serial)}", [(f"n{i}", case.tp) for i, case in enumerate(fields)])
+    made = [(f"n{index}", case.tp) for index, case in enumerate(fields)]
+    return NamedTuple(f"Named{next(serial)}", made)
 
 
 def classed(make: Callable[[list[Case]], type], fields: list[Case]) -> Case:

@@ -8,8 +8,8 @@ interprets the type, is run over the same message to say what, and where.
 Law 1. The two paths have the same outcome for every message and every value. (If the slow one
        finds nothing wrong, that is an AssertionError: a bug here, or a class or a hook that does
        not always answer the same.)
-Law 2. `decode` raises DecodeError, `encode` EncodeError and MessageTooLarge, whatever they are given
-       and whatever classes and hooks raise. MemoryError and KeyboardInterrupt pass.
+Law 2. `decode` raises DecodeError, `encode` EncodeError and MessageTooLarge, whatever they are
+       given and whatever classes and hooks raise. MemoryError and KeyboardInterrupt pass.
 Law 3. What `encode` writes, `decode` with the same limits reads as an equal value.
 Law 4. A codec has no state: it can be used in several threads at once.
 """

@@ -360,7 +360,7 @@ class _Builder:
         return self._named((cls, *arguments), label_of(tp), make)
 
     def _scopes(self, cls: type, variables: Variables) -> Mapping[type, Scope]:
-        """Return the scope of each class that `cls` inherits from: variables differ from its own."""
+        """Return the scope of `cls` and of what it inherits from, whose variables may differ."""
         scopes: dict[type, Scope] = {}
 
         def enter(cls: type, variables: Variables) -> None:

@@ -64,7 +64,8 @@ JUNK: list[Any] = [
     bytearray(b"abcd"), memoryview(b"abcd"), memoryview(b"abcd").cast("I"),
     memoryview(b"abcd")[::2],
     BytesView(b"abcd"), BytesView(b"ab") + BytesView(b"cd"), [], [1], (), (1,), (1, 2), {}, {1: 2},
-    set(), {1}, frozenset(), Numbered.TWO, Ok(1), Err(""), Some(None), object(), int, Decimal("NaN"),
+    set(), {1}, frozenset(), Numbered.TWO, Ok(1), Err(""), Some(None), object(), int,
+    Decimal("NaN"),
     Duration(1), timedelta(-1), IPv6Address("fe80::1%eth0"), pathlib.Path("\udcff"),
 ]  # fmt: skip
 
@@ -226,7 +227,8 @@ def united(cases: list[Case]) -> Case:
     for variant in variants[1:]:
         tp |= variant.tp
     return Case(
-        tp, st.one_of([case.values for case in variants]), st.one_of([case.wild for case in variants]),
+        tp, st.one_of([case.values for case in variants]),
+        st.one_of([case.wild for case in variants]),
         frozenset(kinds), all(case.is_hashable for case in variants),
     )  # fmt: skip
 

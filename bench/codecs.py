@@ -135,7 +135,7 @@ DECLARED = construct.Struct(
 
 BORSH = borsh.CStruct("id" / borsh.U64, "name" / borsh.String, "payload" / borsh.Bytes)
 
-FIELDS = {"id": 300, "name": "message-300", "payload": PAYLOAD}
+FIELDS: dict[str, Any] = {"id": 300, "name": "message-300", "payload": PAYLOAD}
 ORDER = Order(
     70_000, Place(1.5, -2.5, 3), ["a", "bb", "ccc"], {"x": 1, "yy": 300}, Open("late"), None, True
 )

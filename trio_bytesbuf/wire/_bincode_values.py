@@ -70,9 +70,9 @@ def exact_float(value: object) -> float:
     """Return a float; of an int, if no digit is lost."""
     if isinstance(value, float):
         return float.__float__(value)
-    number = exact_int(value) if isinstance(value, int) else None
-    if number is None:
+    if not isinstance(value, int) or isinstance(value, bool):
         raise mistaken(value, "a float")
+    number = exact_int(value)
     try:
         made = float(number)
     except OverflowError:

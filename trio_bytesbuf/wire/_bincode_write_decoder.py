@@ -2,10 +2,10 @@
 
     def decode(b[, view, refs][, left][, levels]): ...
 
-`b` is the message. If views are cut from it, `view` is the message as a `BytesView`, `refs` what is
-known of its one piece, or False if it has several; then `b` may be no more than its beginning.
-`left` is a list of one number, how many more items without bytes may come; `levels` how
-many more times a definition may be entered.
+`b` is the message. If views are cut from it, and it lies in one piece, `refs` is what is known of
+that piece and `view` the same as `b`; else `refs` is False, `view` the message as a `BytesView`,
+and `b` may be no more than its beginning. `left` is a list of one number, how many more items
+without bytes may come; `levels` how many more times a definition may be entered.
 
 Law 1. A read is checked, by Python or by a comparison, before its value is used: no class, no hook
        and nobody else is ever given what was cut short by the end of the message.
@@ -66,6 +66,7 @@ NAMES: Final[Mapping[str, object]] = {
     "varint": varint,
     "unpack_from": struct.unpack_from,
     "unpack_u16": struct.Struct("<H").unpack_from,
+    "unpack_u32": struct.Struct("<I").unpack_from,
     "unpack_f32": unpack_f32,
     "floats_f32": floats_f32,
     "make_view": make_view,
@@ -150,10 +151,14 @@ class _Decoder(RunDecoder):
         return name
 
     def _marked(self, name: str, most: int) -> None:
-        """Write how the number behind a marker is read; two bytes, the commonest, in place."""
+        """Write how the number behind a marker is read; those of two and four bytes in place."""
         with self.source.block(f"if {name} == 251"):
             self.source.line(f"({name},) = unpack_u16(b, at)")
             self.source.line("at += 2")
+        if most >= U32_MAX:
+            with self.source.block(f"elif {name} == 252"):
+                self.source.line(f"({name},) = unpack_u32(b, at)")
+                self.source.line("at += 4")
         with self.source.block("else"):
             self.source.line(f"{name}, at = varint(b, at, {name}, {most})")
 

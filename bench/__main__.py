@@ -39,7 +39,8 @@ SCRIPTS = (
     "datagrams",
     "handover",
     "idle_connections",
-    "codecs",
+    "codec_alone",
+    "typed",
 )
 DRAWING = {"lease_by_size", "join_or_gather", "receive"}
 

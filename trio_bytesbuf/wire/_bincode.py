@@ -109,6 +109,8 @@ class Bincode(Codec[T]):
     """Whether encoder and decoder need no numbers that count down."""
 
     _depth: tuple[int, ...]
+    _decode_quickly: Any
+    _quick_nbytes: int
 
     @overload
     def __init__(
@@ -149,6 +151,9 @@ class Bincode(Codec[T]):
         self.takes_views = schema.takes_views
         self._is_unlimited = not (schema.counts_empties or schema.definitions)
         self._depth = (self.max_depth,) if schema.definitions else ()
+        is_quick = self._is_unlimited and not self.takes_views
+        self._decode_quickly = self._decode if is_quick else None
+        self._quick_nbytes = self.max_nbytes
 
     def __repr__(self) -> str:
         limit = "" if self.max_nbytes == MAX_NBYTES else f", max_nbytes={self.max_nbytes}"

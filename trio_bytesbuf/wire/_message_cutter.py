@@ -131,10 +131,14 @@ class MessageCutter(Generic[T]):
     _seen_nbytes: int = attrs.field(init=False, default=0)
     _siphash: Callable[[bytes, bytes], int] | None = attrs.field(init=False, default=None)
     _decode: Any = attrs.field(init=False)
+    _decode_small: Any = attrs.field(init=False)
     _takes_views: bool = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._decode, self._takes_views = self.codec.decode, self.codec.takes_views
+        quick, most = self.codec._decode_quickly, self.codec._quick_nbytes
+        is_quick = quick is not None and min(self.max_nbytes, SMALL_NBYTES) <= most
+        self._decode_small = quick if is_quick else self._decode
         if self.expected is ProtocolVersion.V1:
             self._agree_on(ProtocolVersion.V1, has_checksums=False)
         elif self.checks_checksums:
@@ -355,11 +359,11 @@ class MessageCutter(Generic[T]):
             text = buffer.text()
         window, start, stop = buffer._window, buffer._at, buffer._stop
         ref = None if buffer._ref is None else (buffer._ref,)
-        decode, after = self._decode, self._after_nbytes
+        decode, after = self._decode_small, self._after_nbytes
         limit = min(self.max_nbytes, SMALL_NBYTES)
         last = min(stop, start + max_nbytes)
-        at = start
-        behind = start
+        at = behind = start
+        payload: Any = b""
         try:
             for _ in repeat(None, max_items):
                 if at >= last:
@@ -393,7 +397,10 @@ class MessageCutter(Generic[T]):
         except Exception:
             if not items:
                 self._seen_nbytes = behind - start
-                raise
+                if decode is self._decode:
+                    raise
+                items.append(self._decode(payload))  # which says what is wrong
+                at = behind
         if at == start:
             buffer._stuck_for = self
             return self._cut(items, max_items, max_nbytes) if self._merge() else 0

@@ -276,6 +276,14 @@ def test_names_mean_what_they_mean_where_they_were_written() -> None:
 Text = str
 
 
+GENERIC = """
+@attrs.define
+class Page[T]:
+    items: list[T]
+    next: "Page[T] | None" = None
+"""
+
+
 def test_type_statements_name_types() -> None:
     """An alias with a name can contain itself, and is a variant of its own in a union."""
     text = """
@@ -286,6 +294,11 @@ type Option = u8 | None
 """
     if sys.version_info >= (3, 12):
         exec(text, globals())
+        exec(GENERIC, globals())
+        page = globals()["Page"]
+        value = page([1], page([2]))
+        assert Bincode(page[u8]).encode(value).hex() == "010101010200"
+        assert Bincode(page[u8]).decode(bytes.fromhex("010101010200")) == value
     else:
         from typing_extensions import TypeAliasType
 

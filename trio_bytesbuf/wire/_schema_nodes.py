@@ -311,3 +311,26 @@ class Schema:
                 return 1 if node.members else NO_VALUE
             case _:
                 return 1
+
+
+def check_schema(schema: Schema) -> None:
+    """Raise AssertionError if a law of this file is broken."""
+    nodes = list(schema.nodes())
+    for node in nodes:
+        if isinstance(node, RefNode):
+            assert node.name in schema.definitions, "Law 2: a name that nothing has"
+        if isinstance(node, UnionNode):
+            assert set(node.kinds.values()) <= set(range(len(node.variants))), "a variant too many"
+    for node in schema.definitions.values():
+        assert not isinstance(node, RefNode), "Law 2: a definition that is only another name"
+    tops = [schema.root, *schema.definitions.values()]
+    waiting: list[tuple[Node, tuple[int, ...]]] = [(top, ()) for top in tops]
+    while waiting:
+        node, above = waiting.pop()
+        assert id(node) not in above, "Law 2: a way that leads back up"
+        waiting += [(child, (*above, id(node))) for child in children(node)]
+    for node in nodes:
+        sized = isinstance(
+            node, (UnitNode, ArrayNode, ByteArrayNode, TupleNode, StructNode, HookNode, RefNode)
+        )
+        assert sized or schema.least_nbytes(node) > 0, "Law 3: a length, a tag or a number"

@@ -10,7 +10,8 @@ Law 1. The two paths have the same outcome for every message and every value. (I
        not always answer the same.)
 Law 2. `decode` raises DecodeError, `encode` EncodeError and MessageTooLarge, whatever they are
        given and whatever classes and hooks raise. MemoryError and KeyboardInterrupt pass.
-Law 3. What `encode` writes, `decode` with the same limits reads as an equal value.
+Law 3. What `encode` writes, `decode` with the same limits reads as an equal value (but for dicts and
+       sets that no peer may fill so; see `MAX_COLLISIONS`).
 Law 4. A codec has no state: it can be used in several threads at once.
 """
 
@@ -30,7 +31,7 @@ from ..seq._flat import positive_count_of
 from ._bincode_explain_decode import explain_decode
 from ._bincode_explain_encode import explain_encode
 from ._bincode_runtime import Refused
-from ._bincode_write_decoder import compile_decoder
+from ._bincode_write_decoder import compile_decoder, compile_reader
 from ._bincode_write_encoder import compile_encoder
 from ._codec import Codec
 from ._rust_types import Array, Hook, RustChar, RustFloat, RustInt
@@ -284,6 +285,7 @@ class Bincode(Codec[T]):
             BytesView(payload),
             max_nbytes=self.max_nbytes,
             max_depth=self.max_depth,
+            quick=functools.partial(compile_reader, self._schema),
         )
         raise AssertionError(self._disagreement("decode"))
 

@@ -268,6 +268,22 @@ class Schema:
             case _:
                 return False
 
+    def may_collide(self, node: Node) -> bool:
+        """Say whether a peer can choose values of which any number have the same hash.
+
+        Python's hashes of text and bytes have a secret in them, and of numbers of 64 bits only
+        a few are equal. Those of larger numbers, tuples and classes can be computed.
+        """
+        match node:
+            case IntNode(nbits):
+                return nbits > 64
+            case OptionNode() | UnionNode():
+                return any(map(self.may_collide, children(node)))
+            case SeqNode() | ArrayNode() | TupleNode() | StructNode() | HookNode() | RefNode():
+                return True
+            case _:
+                return False
+
     def least_nbytes(self, node: Node) -> int:
         """Return how many bytes a value has at the least; `NO_VALUE` if there is no value."""
         if id(node) not in self._least:

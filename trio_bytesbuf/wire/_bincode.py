@@ -10,8 +10,8 @@ Law 1. The two paths have the same outcome for every message and every value. (I
        not always answer the same.)
 Law 2. `decode` raises DecodeError, `encode` EncodeError and MessageTooLarge, whatever they are
        given and whatever classes and hooks raise. MemoryError and KeyboardInterrupt pass.
-Law 3. What `encode` writes, `decode` with the same limits reads as an equal value (but for dicts and
-       sets that no peer may fill so; see `MAX_COLLISIONS`).
+Law 3. What `encode` writes, `decode` with the same limits reads as an equal value (but for dicts
+       and sets that no peer may fill so; see `MAX_COLLISIONS`).
 Law 4. A codec has no state: it can be used in several threads at once.
 """
 

@@ -109,6 +109,9 @@ class Bincode(Codec[T]):
     _is_unlimited: bool
     """Whether encoder and decoder need no numbers that count down."""
 
+    _plain_nbytes: int
+    """Up to so many bytes the decoder needs nothing else; -1 if it always does."""
+
     _depth: tuple[int, ...]
 
     @overload
@@ -149,6 +152,7 @@ class Bincode(Codec[T]):
         self._encode, self._decode = compiled.encode, compiled.decode
         self.takes_views = schema.takes_views
         self._is_unlimited = not (schema.counts_empties or schema.definitions)
+        self._plain_nbytes = self.max_nbytes if self._is_unlimited and not self.takes_views else -1
         self._depth = (self.max_depth,) if schema.definitions else ()
 
     def __repr__(self) -> str:
@@ -215,14 +219,8 @@ class Bincode(Codec[T]):
           type `takes_views`.
         """
         try:
-            if type(payload) is bytes and len(payload) <= self.max_nbytes:
-                if self.takes_views:
-                    view = memoryview(payload)
-                    value: T = self._decode(view, view, None, *self._limits(len(payload)))
-                elif self._is_unlimited:
-                    value = self._decode(payload)
-                else:
-                    value = self._decode(payload, *self._limits(len(payload)))
+            if type(payload) is bytes and len(payload) <= self._plain_nbytes:
+                value: T = self._decode(payload)
                 return value
             return self._decode_otherwise(payload)
         except MemoryError:
@@ -263,13 +261,21 @@ class Bincode(Codec[T]):
         raise AssertionError(self._disagreement("encode"))
 
     def _decode_otherwise(self, payload: Buffer | BytesView) -> T:
-        """Decode what is not `bytes`, or too large."""
+        """Decode what is not `bytes`, or with limits or views, or too large."""
+        if type(payload) is bytes and len(payload) <= self.max_nbytes:
+            limits = self._limits(len(payload))
+            if self.takes_views:
+                data = memoryview(payload)
+                value: T = self._decode(data, data, None, *limits)
+            else:
+                value = self._decode(payload, *limits)
+            return value
         view = payload if type(payload) is BytesView else BytesView(payload)
         if len(view) > self.max_nbytes:
             raise Refused
         pieces = view._pieces
         if not self.takes_views:
-            value: T = self._decode(view.to_bytes(), *self._limits(len(view)))
+            value = self._decode(view.to_bytes(), *self._limits(len(view)))
         elif len(pieces) == 1:
             value = self._decode(pieces[0], pieces[0], view._refs, *self._limits(len(view)))
         else:

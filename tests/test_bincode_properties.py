@@ -13,6 +13,7 @@ from trio_bytesbuf import BytesView, DecodeError, EncodeError
 from trio_bytesbuf.wire import Bincode
 from trio_bytesbuf.wire._bincode_explain_decode import explain_decode
 from trio_bytesbuf.wire._bincode_explain_encode import explain_encode
+from trio_bytesbuf.wire._schema_nodes import check_schema
 
 quick = settings(
     max_examples=150,
@@ -28,7 +29,9 @@ LIMITS = {"max_nbytes": 20_000, "max_depth": 40}
 
 
 def codec_for(case: Case) -> Bincode[Any]:
-    return Bincode(case.tp, hooks=HOOKS, **LIMITS)
+    codec: Bincode[Any] = Bincode(case.tp, hooks=HOOKS, **LIMITS)
+    check_schema(codec._schema)
+    return codec
 
 
 def same(one: object, other: object) -> bool:

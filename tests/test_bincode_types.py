@@ -276,6 +276,14 @@ def test_names_mean_what_they_mean_where_they_were_written() -> None:
 Text = str
 
 
+GENERIC = """
+@attrs.define
+class Page[T]:
+    items: list[T]
+    next: "Page[T] | None" = None
+"""
+
+
 def test_type_statements_name_types() -> None:
     """An alias with a name can contain itself, and is a variant of its own in a union."""
     text = """
@@ -286,6 +294,11 @@ type Option = u8 | None
 """
     if sys.version_info >= (3, 12):
         exec(text, globals())
+        exec(GENERIC, globals())
+        page = globals()["Page"]
+        value = page([1], page([2]))
+        assert Bincode(page[u8]).encode(value).hex() == "010101010200"
+        assert Bincode(page[u8]).decode(bytes.fromhex("010101010200")) == value
     else:
         from typing_extensions import TypeAliasType
 
@@ -784,6 +797,69 @@ def test_items_without_bytes_count_as_one_byte_each(tp: Any, value_of: Any, empt
         else:
             with pytest.raises(MessageTooLarge):
                 codec.encode(value)
+
+
+@pytest.mark.parametrize("count", [10, 63, 64, 5_000])
+def test_what_is_wrong_in_a_long_list_is_found_by_its_place(count: int) -> None:
+    """However many items are right, the one that is not is told; views and counts are still so."""
+    wire = Bincode(list[tuple[u8, str, bool]]).encode([(1, "x", True)] * count)
+    with pytest.raises(DecodeError) as caught:
+        Bincode(list[tuple[u8, str, bool]]).decode(wire[:-1] + b"\2")
+    assert caught.value.path == f"[{count - 1}][2]"
+    assert caught.value.offset == len(wire) - 1
+    pairs = Bincode(dict[u16, tuple[BytesView, list[None]]])
+    wire = pairs.encode({number: (BytesView(b"ab"), [None]) for number in range(count)})
+    with pytest.raises(DecodeError) as caught:
+        pairs.decode(wire[:-1] + b"\xff")
+    assert caught.value.path == f"[{count - 1}][1]"
+    wire = Bincode(list[Link]).encode([linked(3)] * count)
+    with pytest.raises(DecodeError) as caught:
+        Bincode(list[Link]).decode(wire[:-1] + b"\7")
+    assert caught.value.path == f"[{count - 1}].next.next.next"
+
+
+def test_explanations_end_when_they_take_long() -> None:
+    """What is wrong behind a hundred thousand branches is an error that says how far it got."""
+    tree = Tree()
+    for _ in range(10):
+        tree = Tree([tree] * 3)
+    codec = Bincode(Tree)
+    wire = codec.encode(tree)
+    assert len(wire) > 80_000
+    with pytest.raises(DecodeError, match="from here on something is wrong") as caught:
+        codec.decode(wire[:-1] + b"\5")
+    assert 40_000 < caught.value.offset < len(wire) - 1
+    assert caught.value.path.startswith(".children[")
+
+
+COLLIDING = [
+    (set[u128], lambda number: number * ((1 << 61) - 1)),
+    (frozenset[u128 | str], lambda number: number * ((1 << 61) - 1)),
+    (dict[u128, u8], lambda number: number * ((1 << 61) - 1)),
+    (dict[uuid.UUID, u8], lambda number: uuid.UUID(int=number * ((1 << 61) - 1))),
+    (set[tuple[u128, u8]], lambda number: (number * ((1 << 61) - 1), 0)),
+]
+
+
+@pytest.mark.parametrize(("tp", "key_of"), COLLIDING, ids=name_of)
+def test_keys_with_the_same_hash_are_refused_when_they_are_many(tp: Any, key_of: Any) -> None:
+    """Each would be compared with each; as many that differ are welcome, and some that do not."""
+    key = tp.__args__[0]
+
+    def wire(keys: list[object]) -> bytes:
+        return Bincode(list[tuple[key, u8]] if tp.__origin__ is dict else list[key]).encode(
+            [(one, 1) for one in keys] if tp.__origin__ is dict else keys
+        )
+
+    assert len({hash(key_of(number)) for number in range(1, 20_000)}) == 1
+    codec = Bincode(tp)
+    with pytest.raises(DecodeError, match="more than 100 items have the same hash"):
+        codec.decode(wire([key_of(number) for number in range(1, 20_000)]))
+    assert len(codec.decode(wire([key_of(number) for number in range(1, 100)]))) == 99
+    spread = [number if key is not uuid.UUID else uuid.UUID(int=number) for number in range(5_000)]
+    if "tuple" in str(key):
+        spread = [(number, 0) for number in spread]
+    assert len(codec.decode(wire(spread))) == 5_000
 
 
 def linked(length: int) -> Link:

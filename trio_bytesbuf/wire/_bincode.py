@@ -10,7 +10,8 @@ Law 1. The two paths have the same outcome for every message and every value. (I
        not always answer the same.)
 Law 2. `decode` raises DecodeError, `encode` EncodeError and MessageTooLarge, whatever they are
        given and whatever classes and hooks raise. MemoryError and KeyboardInterrupt pass.
-Law 3. What `encode` writes, `decode` with the same limits reads as an equal value.
+Law 3. What `encode` writes, `decode` with the same limits reads as an equal value (but for dicts
+       and sets that no peer may fill so; see `MAX_COLLISIONS`).
 Law 4. A codec has no state: it can be used in several threads at once.
 """
 
@@ -30,7 +31,7 @@ from ..seq._flat import positive_count_of
 from ._bincode_explain_decode import explain_decode
 from ._bincode_explain_encode import explain_encode
 from ._bincode_runtime import Refused
-from ._bincode_write_decoder import compile_decoder
+from ._bincode_write_decoder import compile_decoder, compile_reader
 from ._bincode_write_encoder import compile_encoder
 from ._codec import Codec
 from ._rust_types import Array, Hook, RustChar, RustFloat, RustInt
@@ -108,6 +109,9 @@ class Bincode(Codec[T]):
     _is_unlimited: bool
     """Whether encoder and decoder need no numbers that count down."""
 
+    _plain_nbytes: int
+    """Up to so many bytes the decoder needs nothing else; -1 if it always does."""
+
     _depth: tuple[int, ...]
     _decode_quickly: Any
     _quick_nbytes: int
@@ -150,6 +154,7 @@ class Bincode(Codec[T]):
         self._encode, self._decode = compiled.encode, compiled.decode
         self.takes_views = schema.takes_views
         self._is_unlimited = not (schema.counts_empties or schema.definitions)
+        self._plain_nbytes = self.max_nbytes if self._is_unlimited and not self.takes_views else -1
         self._depth = (self.max_depth,) if schema.definitions else ()
         is_quick = self._is_unlimited and not self.takes_views
         self._decode_quickly = self._decode if is_quick else None
@@ -219,14 +224,8 @@ class Bincode(Codec[T]):
           type `takes_views`.
         """
         try:
-            if type(payload) is bytes and len(payload) <= self.max_nbytes:
-                if self.takes_views:
-                    view = memoryview(payload)
-                    value: T = self._decode(view, view, None, *self._limits(len(payload)))
-                elif self._is_unlimited:
-                    value = self._decode(payload)
-                else:
-                    value = self._decode(payload, *self._limits(len(payload)))
+            if type(payload) is bytes and len(payload) <= self._plain_nbytes:
+                value: T = self._decode(payload)
                 return value
             return self._decode_otherwise(payload)
         except MemoryError:
@@ -267,13 +266,21 @@ class Bincode(Codec[T]):
         raise AssertionError(self._disagreement("encode"))
 
     def _decode_otherwise(self, payload: Buffer | BytesView) -> T:
-        """Decode what is not `bytes`, or too large."""
+        """Decode what is not `bytes`, or with limits or views, or too large."""
+        if type(payload) is bytes and len(payload) <= self.max_nbytes:
+            limits = self._limits(len(payload))
+            if self.takes_views:
+                data = memoryview(payload)
+                value: T = self._decode(data, data, None, *limits)
+            else:
+                value = self._decode(payload, *limits)
+            return value
         view = payload if type(payload) is BytesView else BytesView(payload)
         if len(view) > self.max_nbytes:
             raise Refused
         pieces = view._pieces
         if not self.takes_views:
-            value: T = self._decode(view.to_bytes(), *self._limits(len(view)))
+            value = self._decode(view.to_bytes(), *self._limits(len(view)))
         elif len(pieces) == 1:
             value = self._decode(pieces[0], pieces[0], view._refs, *self._limits(len(view)))
         else:
@@ -289,6 +296,7 @@ class Bincode(Codec[T]):
             BytesView(payload),
             max_nbytes=self.max_nbytes,
             max_depth=self.max_depth,
+            quick=functools.partial(compile_reader, self._schema),
         )
         raise AssertionError(self._disagreement("decode"))
 

@@ -39,6 +39,7 @@ SCRIPTS = (
     "datagrams",
     "handover",
     "idle_connections",
+    "codecs",
 )
 DRAWING = {"lease_by_size", "join_or_gather", "receive"}
 

@@ -2,10 +2,22 @@
 
 How to read this room, each file importing only from those before it:
 
-* `_serialization` (hooks for msgspec and cattrs), `_codec` (what a codec is);
-* messages: `_format` (the wire), `_checksum`, `_message_cutter` (messages out of a buffer),
-  `_message_decoder` and `_message_encoder` (without any stream);
-* over streams: `_typed_receive`, `_typed_send`, `_typed_duplex` (channels).
+    other libraries   `_serialization` (hooks for msgspec and cattrs)
+    what a codec is   `_codec` (and those for bytes as they are, MessagePack, JSON)
+    types             `_rust_types` (for which Python has no name), `_standard_hooks` (how those of
+                      Python's library are written)
+    schemas           `_schema_nodes` (what a type is on the wire), `_schema_scope`,
+                      `_schema_classes` and `_schema_checks` (names, fields, what is allowed),
+                      `_schema` (from annotations to nodes)
+    bincode, slowly   `_bincode_values`, `_bincode_explain_decode` and `_bincode_explain_encode`
+                      (what is meant, and what is wrong)
+    bincode, fast     `_bincode_runtime`, `_bincode_source`, `_bincode_write_runs`,
+                      `_bincode_write_decoder` and `_bincode_write_encoder` (Python, written for a
+                      type)
+    both              `_bincode` (the codec), `_codec_of`
+    messages          `_format` (the wire), `_checksum`, `_message_cutter` (messages out of a buffer),
+                      `_message_decoder` and `_message_encoder` (without any stream)
+    over streams      `_typed_receive`, `_typed_send`, `_typed_duplex` (channels)
 """
 
 from ._bincode import Bincode as Bincode

@@ -8,9 +8,10 @@ interprets the type, is run over the same message to say what, and where.
 Law 1. The two paths have the same outcome for every message and every value. (If the slow one
        finds nothing wrong, that is an AssertionError: a bug here, or a class or a hook that does
        not always answer the same.)
-Law 2. `decode` raises DecodeError, `encode` EncodeError and MessageTooLarge, whatever they are given
-       and whatever classes and hooks raise. MemoryError and KeyboardInterrupt pass.
-Law 3. What `encode` writes, `decode` with the same limits reads as an equal value.
+Law 2. `decode` raises DecodeError, `encode` EncodeError and MessageTooLarge, whatever they are
+       given and whatever classes and hooks raise. MemoryError and KeyboardInterrupt pass.
+Law 3. What `encode` writes, `decode` with the same limits reads as an equal value (but for dicts
+       and sets that no peer may fill so; see `MAX_COLLISIONS`).
 Law 4. A codec has no state: it can be used in several threads at once.
 """
 
@@ -30,7 +31,7 @@ from ..seq._flat import positive_count_of
 from ._bincode_explain_decode import explain_decode
 from ._bincode_explain_encode import explain_encode
 from ._bincode_runtime import Refused
-from ._bincode_write_decoder import compile_decoder
+from ._bincode_write_decoder import compile_decoder, compile_reader
 from ._bincode_write_encoder import compile_encoder
 from ._codec import Codec
 from ._rust_types import Array, Hook, RustChar, RustFloat, RustInt
@@ -105,7 +106,13 @@ class Bincode(Codec[T]):
     _schema: Schema
     _encode: Callable[..., Any]
     _decode: Callable[..., Any]
-    _is_plain: bool
+    _is_unlimited: bool
+    """Whether encoder and decoder need no numbers that count down."""
+
+    _plain_nbytes: int
+    """Up to so many bytes the decoder needs nothing else; -1 if it always does."""
+
+    _depth: tuple[int, ...]
 
     @overload
     def __init__(
@@ -144,9 +151,9 @@ class Bincode(Codec[T]):
         schema = self._schema = compiled.schema
         self._encode, self._decode = compiled.encode, compiled.decode
         self.takes_views = schema.takes_views
-        self._is_plain = not (
-            schema.takes_views or schema.counts_empties or bool(schema.definitions)
-        )
+        self._is_unlimited = not (schema.counts_empties or schema.definitions)
+        self._plain_nbytes = self.max_nbytes if self._is_unlimited and not self.takes_views else -1
+        self._depth = (self.max_depth,) if schema.definitions else ()
 
     def __repr__(self) -> str:
         limit = "" if self.max_nbytes == MAX_NBYTES else f", max_nbytes={self.max_nbytes}"
@@ -168,7 +175,7 @@ class Bincode(Codec[T]):
         Cost: about 0.1 µs for each field; one copy of the bytes.
         """
         try:
-            if self._is_plain:
+            if self._is_unlimited:
                 data = b"".join(self._encode(value))
                 if len(data) <= self.max_nbytes:
                     return data
@@ -212,11 +219,10 @@ class Bincode(Codec[T]):
           type `takes_views`.
         """
         try:
-            if not self._is_plain or type(payload) is not bytes:
-                return self._decode_otherwise(payload)
-            if len(payload) <= self.max_nbytes:
+            if type(payload) is bytes and len(payload) <= self._plain_nbytes:
                 value: T = self._decode(payload)
                 return value
+            return self._decode_otherwise(payload)
         except MemoryError:
             raise
         except Exception:  # noqa: BLE001, S110  # Law 2
@@ -225,14 +231,18 @@ class Bincode(Codec[T]):
 
     # The ways less travelled
 
-    def _parts(self, value: T) -> tuple[Any, int]:
-        more: list[object] = []
-        left = [self.max_nbytes]
+    def _limits(self, nbytes: int) -> tuple[object, ...]:
+        """Return what counts down while a message of so many bytes is read."""
         if self._schema.counts_empties:
-            more.append(left)
-        if self._schema.definitions:
-            more.append(self.max_depth)
-        return self._encode(value, *more), left[0]
+            return ([self.max_nbytes - nbytes], *self._depth)
+        return self._depth
+
+    def _parts(self, value: T) -> tuple[Any, int]:
+        if not self._schema.counts_empties:
+            return self._encode(value, *self._depth), self.max_nbytes
+        left = [self.max_nbytes]
+        parts = self._encode(value, left, *self._depth)
+        return parts, left[0]
 
     def _checked(self, data: bytes, empties_left: int) -> bytes:
         if len(data) > self.max_nbytes:
@@ -251,30 +261,28 @@ class Bincode(Codec[T]):
         raise AssertionError(self._disagreement("encode"))
 
     def _decode_otherwise(self, payload: Buffer | BytesView) -> T:
-        if not self.takes_views:
-            data = (
-                payload.to_bytes() if isinstance(payload, BytesView) else bytes(memoryview(payload))
-            )
-            return self._decode_from(data)
+        """Decode what is not `bytes`, or with limits or views, or too large."""
+        if type(payload) is bytes and len(payload) <= self.max_nbytes:
+            limits = self._limits(len(payload))
+            if self.takes_views:
+                data = memoryview(payload)
+                value: T = self._decode(data, data, None, *limits)
+            else:
+                value = self._decode(payload, *limits)
+            return value
         view = payload if type(payload) is BytesView else BytesView(payload)
-        pieces = view._pieces
-        if len(pieces) < 2:
-            return self._decode_from(pieces[0] if pieces else b"", view, view._refs)
-        try:  # what is not in a view mostly lies in front
-            return self._decode_from(pieces[0], view, False)
-        except (IndexError, struct.error, Refused, UnicodeDecodeError):
-            return self._decode_from(view.contiguous(), view, False)
-
-    def _decode_from(self, data: bytes | memoryview, *more: object) -> T:
-        nbytes = len(more[0]) if more else len(data)  # type: ignore[arg-type]  # a view
-        if nbytes > self.max_nbytes:
+        if len(view) > self.max_nbytes:
             raise Refused
-        args = [*more]
-        if self._schema.counts_empties:
-            args.append([self.max_nbytes - nbytes])
-        if self._schema.definitions:
-            args.append(self.max_depth)
-        value: T = self._decode(data, *args)
+        pieces = view._pieces
+        if not self.takes_views:
+            value = self._decode(view.to_bytes(), *self._limits(len(view)))
+        elif len(pieces) == 1:
+            value = self._decode(pieces[0], pieces[0], view._refs, *self._limits(len(view)))
+        else:
+            try:  # what is not in a view mostly lies in front
+                value = self._decode(view.first_piece, view, False, *self._limits(len(view)))
+            except (IndexError, struct.error, Refused):
+                value = self._decode(view.contiguous(), view, False, *self._limits(len(view)))
         return value
 
     def _not_decoded(self, payload: Buffer | BytesView) -> NoReturn:
@@ -283,6 +291,7 @@ class Bincode(Codec[T]):
             BytesView(payload),
             max_nbytes=self.max_nbytes,
             max_depth=self.max_depth,
+            quick=functools.partial(compile_reader, self._schema),
         )
         raise AssertionError(self._disagreement("decode"))
 

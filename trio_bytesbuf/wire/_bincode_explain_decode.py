@@ -7,6 +7,9 @@ Law 1. Every read is checked before it is made. A count is checked against the b
        before anything is made for it, so memory and time follow the bytes that are there.
 Law 2. Items that take no byte are counted over the whole message, as one byte each.
 Law 3. What a class or a hook raises becomes a complaint about the bytes its values were read from.
+Law 4. To explain takes its time, and whoever sends nonsense shall not decide how much. So the items
+       of long lists and dicts are read by compiled code, as long as it can read them, and after so
+       many steps the answer is how far it got.
 """
 
 from __future__ import annotations
@@ -21,8 +24,10 @@ from .._errors import DecodeError
 from ..seq import BytesView
 from ._bincode_values import (
     CHAR_NBYTES,
+    MAX_COLLISIONS,
     VARINT_NBYTES,
     Complaint,
+    is_crowded,
     reason,
     shown,
     unpack_f32,
@@ -52,16 +57,36 @@ from ._schema_nodes import (
     UnitNode,
 )
 
+MANY: Final = 64
+"""From so many items on they are read by compiled code. It costs a millisecond to compile it."""
+
+SLOW_STEP: Final = 10
+"""How many steps an item counts for that is read here: what it takes, in those of compiled code."""
+
+Quick = Callable[[Node], Callable[..., Any]]
+
 
 def explain_decode(
-    schema: Schema, payload: BytesView, *, max_nbytes: int, max_depth: int
+    schema: Schema,
+    payload: BytesView,
+    *,
+    max_nbytes: int,
+    max_depth: int,
+    quick: Quick | None = None,
+    max_steps: int = 1_000_000,
 ) -> object:
     """Return the value of which `payload` is the bytes.
+
+    Args:
+      quick: compiles the reader of a node. Without it everything is read here.
+      max_steps: after so many it is given up (Law 4). A million takes some 0.3 s.
 
     Raises:
       DecodeError: there is none.
     """
-    reading = Reading(schema, payload.to_bytes(), payload, max_nbytes - len(payload), max_depth)
+    empties_left = max_nbytes - len(payload)
+    data = payload.to_bytes()
+    reading = Reading(schema, data, payload, empties_left, max_depth, quick, max_steps)
     cause: BaseException | None
     try:
         return reading.whole(max_nbytes)
@@ -83,6 +108,8 @@ class Reading:
     view: BytesView
     empties_left: int
     levels_left: int
+    quick: Quick | None
+    steps_left: int
     at: int = 0
 
     def whole(self, max_nbytes: int) -> object:
@@ -140,6 +167,41 @@ class Reading:
             self.charge(number, start)
         return number
 
+    def step(self, cost: int) -> None:
+        """Count a step (Law 4)."""
+        self.steps_left -= cost
+        if self.steps_left < 0:
+            raise Complaint("from here on something is wrong; to find out what takes long", self.at)
+
+    def item_reader(self, node: Node, count: int) -> Callable[[], Any]:
+        """Return what reads one of so many items."""
+        read = READERS[type(node)]
+
+        def slowly() -> Any:
+            self.step(SLOW_STEP)
+            return read(self, node)
+
+        if self.quick is None or count < MANY:
+            return slowly
+        compiled = self.quick(node)
+        views = (self.view, False) if self.schema.takes_views else ()
+
+        def quickly() -> Any:
+            self.step(1)
+            left = [self.empties_left]
+            limits: tuple[object, ...] = (left,) if self.schema.counts_empties else ()
+            limits += (self.levels_left,) if self.schema.definitions else ()
+            try:
+                value, at = compiled(self.data, self.at, *views, *limits)
+            except MemoryError:
+                raise
+            except Exception:  # noqa: BLE001  # it is asked why
+                return slowly()
+            self.at, self.empties_left = at, left[0]
+            return value
+
+        return quickly
+
     def charge(self, number: int, start: int) -> None:
         """Count items that take no byte (Law 2)."""
         self.empties_left -= number
@@ -196,14 +258,10 @@ def _str(reading: Reading, _: StrNode) -> str:
     return _text(data, reading.at - len(data), "a str")
 
 
-def _bytes(reading: Reading, node: BytesNode) -> bytes | BytesView:
+def _bytes(reading: Reading, node: BytesNode | ByteArrayNode) -> bytes | BytesView:
     start = reading.at
-    at = reading.place(reading.varint(64, "a length"), start)
-    return reading.view[at : reading.at] if node.as_view else reading.data[at : reading.at]
-
-
-def _byte_array(reading: Reading, node: ByteArrayNode) -> bytes | BytesView:
-    at = reading.place(node.count, reading.at)
+    nbytes = reading.varint(64, "a length") if isinstance(node, BytesNode) else node.count
+    at = reading.place(nbytes, start)
     return reading.view[at : reading.at] if node.as_view else reading.data[at : reading.at]
 
 
@@ -224,11 +282,11 @@ def _option(reading: Reading, node: OptionNode) -> object:
 
 
 def _items(reading: Reading, item: Node, count: int) -> list[object]:
-    read = READERS[type(item)]
+    read = reading.item_reader(item, count)
     items: list[object] = []
     try:
         for _ in range(count):
-            items.append(read(reading, item))  # noqa: PERF401  # len(items) says where
+            items.append(read())  # noqa: PERF401  # len(items) says where
     except Complaint as exc:
         exc.path.append(f"[{len(items)}]")
         raise
@@ -240,6 +298,8 @@ def _seq(reading: Reading, node: SeqNode) -> object:
     items = _items(reading, node.item, reading.count(reading.schema.least_nbytes(node.item)))
     if node.kind is list:
         return items
+    if node.kind is not tuple and reading.schema.may_collide(node.item):
+        _check_crowd(items, start)
     return _made(node.kind, (items,), {}, f"a {node.kind.__name__}", start)
 
 
@@ -254,24 +314,35 @@ def _array(reading: Reading, node: ArrayNode) -> object:
     return node.kind(_items(reading, node.item, node.count))
 
 
-def _map(reading: Reading, node: MapNode) -> dict[object, object]:
+def _check_crowd(keys: list[object], start: int) -> None:
+    if _made(is_crowded, (keys,), {}, "a set or a dict", start):
+        raise Complaint(f"more than {MAX_COLLISIONS} items have the same hash as others", start)
+
+
+def _map(reading: Reading, node: MapNode) -> Any:
     least = reading.schema.least_nbytes(node.key) + reading.schema.least_nbytes(node.value)
-    made: dict[object, object] = {}
-    for index in range(reading.count(least)):
+    pairs: list[tuple[object, object]] = []
+    began = reading.at
+    count = reading.count(least)
+    read_key = reading.item_reader(node.key, count)
+    read_value = reading.item_reader(node.value, count)
+    for index in range(count):
         start = reading.at
         try:
-            key = reading.value(node.key)
-            _made(made.get, (key,), {}, "a dict", start)
+            key = read_key()
+            _made(hash, (key,), {}, "a dict", start)
         except Complaint as exc:
             exc.path.append(f" (key {index})")
             raise
         try:
-            value = reading.value(node.value)
+            value = read_value()
         except Complaint as exc:
             exc.path.append(f"[{shown(key)}]")
             raise
-        _made(made.__setitem__, (key, value), {}, "a dict", start)
-    return made
+        pairs.append((key, value))
+    if reading.schema.may_collide(node.key):
+        _check_crowd([key for key, _ in pairs], began)
+    return _made(dict, (pairs,), {}, "a dict", began)
 
 
 def _tuple(reading: Reading, node: TupleNode) -> tuple[object, ...]:
@@ -346,6 +417,7 @@ def _hook(reading: Reading, node: HookNode) -> object:
 def _ref(reading: Reading, node: RefNode) -> object:
     if not reading.levels_left:
         raise Complaint("it is nested too deeply", reading.at)
+    reading.step(SLOW_STEP)
     reading.levels_left -= 1
     target = reading.schema.definitions[node.name]
     value = READERS[type(target)](reading, target)
@@ -360,7 +432,7 @@ READERS: Final[Mapping[type, Callable[[Reading, Any], Any]]] = {
     CharNode: _char,
     StrNode: _str,
     BytesNode: _bytes,
-    ByteArrayNode: _byte_array,
+    ByteArrayNode: _bytes,
     UnitNode: _unit,
     NeverNode: _never,
     OptionNode: _option,

@@ -192,11 +192,14 @@ def bytes_of_f32(values: Sequence[Any]) -> bytes:
 
 def parts_of_unsigned(values: Sequence[Any], large: Any) -> Iterable[bytes]:
     """Write numbers of variable length."""
-    if not values:
-        return ()
     values = _ints(values)
-    if min(values) >= 0 and max(values) < 251:
-        return (bytes(values),)
+    try:
+        small = bytes(values)
+    except ValueError:
+        pass
+    else:
+        if not small.translate(None, SMALL_BYTES):
+            return (small,)
     return [BYTE[value] if 0 <= value < 251 else large(value) for value in values]
 
 

@@ -2,10 +2,10 @@
 
     def decode(b[, view, refs][, left][, levels]): ...
 
-`b` is the message. If views are cut from it, `view` is the message as a `BytesView`, `refs` what is
-known of its one piece, or False if it has several; then `b` may be no more than its beginning.
-`left` is a list of one number, how many more items without bytes may come; `levels` how
-many more times a definition may be entered.
+`b` is the message. If views are cut from it, and it lies in one piece, `refs` is what is known of
+that piece and `view` the same as `b`; else `refs` is False, `view` the message as a `BytesView`,
+and `b` may be no more than its beginning. `left` is a list of one number, how many more items
+without bytes may come; `levels` how many more times a definition may be entered.
 
 Law 1. A read is checked, by Python or by a comparison, before its value is used: no class, no hook
        and nobody else is ever given what was cut short by the end of the message.
@@ -29,7 +29,7 @@ from ._bincode_runtime import (
     floats_f32,
     varint,
 )
-from ._bincode_values import CHAR_NBYTES, unpack_f32
+from ._bincode_values import CHAR_NBYTES, is_crowded, unpack_f32
 from ._bincode_write_runs import RunDecoder
 from ._schema_nodes import (
     ArrayNode,
@@ -66,8 +66,10 @@ NAMES: Final[Mapping[str, object]] = {
     "varint": varint,
     "unpack_from": struct.unpack_from,
     "unpack_u16": struct.Struct("<H").unpack_from,
+    "unpack_u32": struct.Struct("<I").unpack_from,
     "unpack_f32": unpack_f32,
     "floats_f32": floats_f32,
+    "is_crowded": is_crowded,
     "make_view": make_view,
     "UNZIGZAG": UNZIGZAG,
     "CHAR_NBYTES": CHAR_NBYTES,
@@ -79,6 +81,11 @@ NAMES: Final[Mapping[str, object]] = {
 def compile_decoder(schema: Schema) -> Callable[..., Any]:
     """Return the function that decodes values of a type."""
     return _Decoder(schema).compiled()
+
+
+def compile_reader(schema: Schema, node: Node) -> Callable[..., Any]:
+    """Return a function that reads a value of `node`: of `b` and `at`, and where it ends."""
+    return _Decoder(schema).compiled_reader(node)
 
 
 @attrs.define(eq=False)
@@ -96,6 +103,7 @@ class _Decoder(RunDecoder):
         self._more = "".join(f", {name}" for name in params)
 
     def compiled(self) -> Callable[..., Any]:
+        """Return the function that decodes a message."""
         source = self.source
         with source.block(f"def decode(b{self._more})"):
             self._head()
@@ -103,18 +111,30 @@ class _Decoder(RunDecoder):
             with source.block("if at != total"):
                 source.line("raise Refused")
             source.line(f"return {value}")
+        return self._compiled("decode")
+
+    def compiled_reader(self, node: Node) -> Callable[..., Any]:
+        """Return the function that reads a value of `node` in the middle of a message."""
+        return self._compiled(self._function(node))
+
+    def _compiled(self, name: str) -> Callable[..., Any]:
+        """Write the functions that were called; return the one of that name."""
+        source = self.source
         done = 0
         while done < len(self._functions):
-            name, node = list(self._functions.values())[done]
+            called, node = list(self._functions.values())[done]
             done += 1
-            with source.block(f"def {name}(b, at{self._more})"):
+            with source.block(f"def {called}(b, at{self._more})"):
                 self._head(at="")
                 value = self.parts(node)
                 source.line(f"return {value}, at")
-        for name, functions in self._tables:
-            source.line(f"{name} = ({', '.join(functions)},)")
-        decode: Callable[..., Any] = source.compiled(f"decode {self.schema.label}")["decode"]
-        return decode
+        for table, functions in self._tables:
+            source.line(f"{table} = ({', '.join(functions)},)")
+        made: Callable[..., Any] = source.compiled(f"decode {self.schema.label}")[name]
+        return made
+
+    def _function(self, node: Node) -> str:
+        return self._functions.setdefault(id(node), (f"read_{len(self._functions)}", node))[0]
 
     def _head(self, at: str = "at = ") -> None:
         views = self.schema.takes_views
@@ -137,7 +157,7 @@ class _Decoder(RunDecoder):
         return str(WAYS[type(node)](self, node))
 
     def _called(self, node: Node, more: str) -> str:
-        name, _ = self._functions.setdefault(id(node), (f"read_{len(self._functions)}", node))
+        name = self._function(node)
         value = self.source.fresh("v")
         self.source.line(f"{value}, at = {name}(b, at{more})")
         return value
@@ -150,10 +170,14 @@ class _Decoder(RunDecoder):
         return name
 
     def _marked(self, name: str, most: int) -> None:
-        """Write how the number behind a marker is read; two bytes, the commonest, in place."""
+        """Write how the number behind a marker is read; those of two and four bytes in place."""
         with self.source.block(f"if {name} == 251"):
             self.source.line(f"({name},) = unpack_u16(b, at)")
             self.source.line("at += 2")
+        if most >= U32_MAX:
+            with self.source.block(f"elif {name} == 252"):
+                self.source.line(f"({name},) = unpack_u32(b, at)")
+                self.source.line("at += 4")
         with self.source.block("else"):
             self.source.line(f"{name}, at = varint(b, at, {name}, {most})")
 
@@ -290,7 +314,12 @@ class _Decoder(RunDecoder):
         if isinstance(item, IntNode):
             return self._ints(kind, item, count, items)
         self._loop(items, item, count)
+        self._check_crowd(kind, item, items)
         return items if kind is list else f"{kind.__name__}({items})"
+
+    def _check_crowd(self, kind: type, item: Node, items: str) -> None:
+        if kind in {set, frozenset} and self.schema.may_collide(item):
+            self.refuse_if(f"is_crowded({items})")
 
     def _loop(self, items: str, item: Node, count: str) -> None:
         add = self.source.fresh("add")
@@ -335,6 +364,7 @@ class _Decoder(RunDecoder):
         chunk = self.assigned(self._copy(end), "c")
         with self.source.block(f"if {chunk}.translate(None, SMALL_BYTES)"):
             self._loop(items, item, count)
+            self._check_crowd(kind, item, items)
             if kind is not list:
                 self.source.line(f"{items} = {made}({items})")
         with self.source.block("else"):
@@ -348,9 +378,18 @@ class _Decoder(RunDecoder):
         schema = self.schema
         count = self.count(schema.least_nbytes(node.key) + schema.least_nbytes(node.value))
         made = self.assigned("{}")
+        keys = self.assigned("[]") if schema.may_collide(node.key) else ""
+        values = self.assigned("[]") if keys else ""
         with self.source.block(f"for _ in range({count})"):
             key = self.kept(node.key)
-            self.source.line(f"{made}[{key}] = {self.kept(node.value)}")
+            if keys:
+                self.source.line(f"{keys}.append({key})")
+                self.source.line(f"{values}.append({self.kept(node.value)})")
+            else:
+                self.source.line(f"{made}[{key}] = {self.kept(node.value)}")
+        if keys:
+            self.refuse_if(f"is_crowded({keys})")
+            self.source.line(f"{made}.update(zip({keys}, {values}))")
         return made
 
     def _tuple(self, node: TupleNode) -> str:
@@ -369,13 +408,7 @@ class _Decoder(RunDecoder):
         name = self.source.fresh("v")
         if len(node.variants) > MAX_BRANCHES:
             table = self.source.fresh("READERS_")
-            functions = []
-            for variant in node.variants:
-                function, _ = self._functions.setdefault(
-                    id(variant), (f"read_{len(self._functions)}", variant)
-                )
-                functions.append(function)
-            self._tables.append((table, tuple(functions)))
+            self._tables.append((table, tuple(map(self._function, node.variants))))
             self.source.line(f"{name}, at = {table}[{index}](b, at{self._more})")
             return name
         for number, variant in enumerate(node.variants):

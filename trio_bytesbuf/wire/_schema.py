@@ -334,7 +334,7 @@ class _Builder:
     def _check_hashable(self, tp: object, node: Node) -> None:
         name = unhashable_in(node, self.definitions)
         if name is not None:
-            self._refuse(tp, f"a {name} has no hash")
+            self._refuse(tp, f"not every {name} has a hash")
 
     # Classes
 
@@ -360,7 +360,7 @@ class _Builder:
         return self._named((cls, *arguments), label_of(tp), make)
 
     def _scopes(self, cls: type, variables: Variables) -> Mapping[type, Scope]:
-        """Return the scope of each class that `cls` inherits from: variables differ from its own."""
+        """Return the scope of `cls` and of what it inherits from, whose variables may differ."""
         scopes: dict[type, Scope] = {}
 
         def enter(cls: type, variables: Variables) -> None:

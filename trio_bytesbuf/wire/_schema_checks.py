@@ -10,6 +10,7 @@ import types
 from collections.abc import Iterator, Mapping
 from typing import Final
 
+from ..seq import BytesView
 from ._schema_nodes import (
     BYTES_KINDS,
     ArrayNode,
@@ -81,7 +82,7 @@ def kinds_of(node: Node, definitions: Definitions) -> set[type] | None:
 
 
 def unhashable_in(node: Node, definitions: Definitions) -> str | None:
-    """Return the name of a class in `node` whose values have no hash; None if there is none."""
+    """Return what in `node` has no hash; None if all has one."""
     seen: set[str] = set()
 
     def found(node: Node) -> Iterator[type]:
@@ -90,6 +91,8 @@ def unhashable_in(node: Node, definitions: Definitions) -> str | None:
                 yield kind
             case MapNode():
                 yield dict
+            case BytesNode(as_view=True) | ByteArrayNode(as_view=True):
+                yield BytesView  # that of memory which may change has none
             case StructNode(cls) | HookNode(kind=type() as cls) if cls.__hash__ is None:
                 yield cls
             case StructNode(cls) if not issubclass(cls, tuple):

@@ -268,6 +268,22 @@ class Schema:
             case _:
                 return False
 
+    def may_collide(self, node: Node) -> bool:
+        """Say whether a peer can choose values of which any number have the same hash.
+
+        Python's hashes of text and bytes have a secret in them, and of numbers of 64 bits only
+        a few are equal. Those of larger numbers, tuples and classes can be computed.
+        """
+        match node:
+            case IntNode(nbits):
+                return nbits > 64
+            case OptionNode() | UnionNode():
+                return any(map(self.may_collide, children(node)))
+            case SeqNode() | ArrayNode() | TupleNode() | StructNode() | HookNode() | RefNode():
+                return True
+            case _:
+                return False
+
     def least_nbytes(self, node: Node) -> int:
         """Return how many bytes a value has at the least; `NO_VALUE` if there is no value."""
         if id(node) not in self._least:
@@ -311,3 +327,26 @@ class Schema:
                 return 1 if node.members else NO_VALUE
             case _:
                 return 1
+
+
+def check_schema(schema: Schema) -> None:
+    """Raise AssertionError if a law of this file is broken."""
+    nodes = list(schema.nodes())
+    for node in nodes:
+        if isinstance(node, RefNode):
+            assert node.name in schema.definitions, "Law 2: a name that nothing has"
+        if isinstance(node, UnionNode):
+            assert set(node.kinds.values()) <= set(range(len(node.variants))), "a variant too many"
+    for node in schema.definitions.values():
+        assert not isinstance(node, RefNode), "Law 2: a definition that is only another name"
+    tops = [schema.root, *schema.definitions.values()]
+    waiting: list[tuple[Node, tuple[int, ...]]] = [(top, ()) for top in tops]
+    while waiting:
+        node, above = waiting.pop()
+        assert id(node) not in above, "Law 2: a way that leads back up"
+        waiting += [(child, (*above, id(node))) for child in children(node)]
+    for node in nodes:
+        sized = isinstance(
+            node, (UnitNode, ArrayNode, ByteArrayNode, TupleNode, StructNode, HookNode, RefNode)
+        )
+        assert sized or schema.least_nbytes(node) > 0, "Law 3: a length, a tag or a number"

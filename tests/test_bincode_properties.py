@@ -1,0 +1,141 @@
+"""Random types: what is written is read, damage is an error or a value, and two paths are one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from bincode_types import HOOKS, Case, cases
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from trio_bytesbuf import BytesView, DecodeError, EncodeError
+from trio_bytesbuf.wire import Bincode
+from trio_bytesbuf.wire._bincode_explain_decode import explain_decode
+from trio_bytesbuf.wire._bincode_explain_encode import explain_encode
+from trio_bytesbuf.wire._schema_nodes import check_schema
+
+quick = settings(
+    max_examples=150,
+    deadline=None,
+    suppress_health_check=[
+        HealthCheck.too_slow,
+        HealthCheck.filter_too_much,
+        HealthCheck.data_too_large,
+    ],
+)
+
+LIMITS = {"max_nbytes": 20_000, "max_depth": 40}
+
+
+def codec_for(case: Case) -> Bincode[Any]:
+    codec: Bincode[Any] = Bincode(case.tp, hooks=HOOKS, **LIMITS)
+    check_schema(codec._schema)
+    return codec
+
+
+def same(one: object, other: object) -> bool:
+    """Say whether two values are equal, or would be if NaNs were."""
+    return type(one) is type(other) and (one == other or repr(one) == repr(other))
+
+
+def decoded_fast(codec: Bincode[Any], payload: bytes | BytesView) -> tuple[str, Any]:
+    try:
+        return "value", codec.decode(payload)
+    except DecodeError as exc:
+        return "error", (exc.complaint, exc.offset, exc.path)
+
+
+def decoded_slowly(codec: Bincode[Any], payload: bytes | BytesView) -> tuple[str, Any]:
+    try:
+        return "value", explain_decode(codec._schema, BytesView(payload), **LIMITS)
+    except DecodeError as exc:
+        return "error", (exc.complaint, exc.offset, exc.path)
+
+
+def encoded_slowly(codec: Bincode[Any], value: object) -> bytes:
+    return explain_encode(codec._schema, value, **LIMITS)[0]
+
+
+def outcome_of(
+    encode: Callable[[Bincode[Any], object], bytes], codec: Bincode[Any], value: object
+) -> tuple[str, Any]:
+    try:
+        return "value", encode(codec, value)
+    except EncodeError as exc:
+        return "error", (exc.complaint, exc.path)
+
+
+def check_both_ways(codec: Bincode[Any], payload: bytes | BytesView) -> None:
+    """Assert that both paths agree, and that a value is one of the type, to the last part."""
+    outcome, found = decoded_fast(codec, payload)
+    expected_outcome, expected = decoded_slowly(codec, payload)
+    assert (outcome, same(found, expected)) == (expected_outcome, True)
+    if outcome == "value":
+        again = codec.encode(found)
+        assert len(again) == len(encoded_slowly(codec, found))
+        assert same(codec.decode(again), found)
+    else:
+        assert 0 <= found[1] <= len(payload)
+
+
+@quick
+@given(st.data())
+def test_values_of_random_types_come_back(data: st.DataObject) -> None:
+    """Law 3 of the codec; and both paths write the same bytes, of the size that was told."""
+    case = data.draw(cases())
+    codec = codec_for(case)
+    for value in data.draw(st.lists(case.values, min_size=1, max_size=3)):
+        wire = codec.encode(value)
+        assert wire == encoded_slowly(codec, value)
+        assert len(wire) == codec.encoded_size(value)
+        assert codec.decode(wire) == value
+        assert type(codec.decode(wire)) is type(value)
+        assert decoded_slowly(codec, wire) == ("value", value)
+        pieces = [BytesView(wire[at : at + 3]) for at in range(0, len(wire), 3)]
+        assert codec.decode(BytesView.from_views(pieces)) == value
+        assert codec.decode(memoryview(wire)) == value
+        assert codec.decode(bytearray(wire)) == value
+
+
+@quick
+@given(st.data())
+def test_damage_is_an_error_or_a_value_of_the_type(data: st.DataObject) -> None:
+    """Every truncation is an error; a flipped byte is one, or gives a value that comes back."""
+    case = data.draw(cases())
+    codec = codec_for(case)
+    wire = codec.encode(data.draw(case.values))
+    for nbytes in range(min(len(wire), 40)):
+        assert decoded_fast(codec, wire[:nbytes])[0] == "error"
+        check_both_ways(codec, wire[:nbytes])
+    for at in range(min(len(wire), 40)):
+        byte = data.draw(st.sampled_from([0, 1, 2, 127, 128, 250, 251, 252, 253, 254, 255]))
+        check_both_ways(codec, wire[:at] + bytes([byte]) + wire[at + 1 :])
+    assert decoded_fast(codec, wire + b"\0")[0] == "error"
+    check_both_ways(codec, wire + b"\0")
+
+
+@quick
+@given(cases(), st.lists(st.binary(max_size=40), max_size=10))
+def test_garbage_is_an_error_or_a_value_of_the_type(case: Case, payloads: list[bytes]) -> None:
+    """Whatever the bytes are, both paths say the same, in pieces too."""
+    codec = codec_for(case)
+    for payload in payloads:
+        check_both_ways(codec, payload)
+        pieces = [BytesView(payload[at : at + 2]) for at in range(0, len(payload), 2)]
+        in_pieces = BytesView.from_views(pieces)
+        assert same(decoded_fast(codec, in_pieces), decoded_fast(codec, payload))
+
+
+@quick
+@given(st.data())
+def test_what_is_no_value_of_the_type_is_not_written(data: st.DataObject) -> None:
+    """Both paths write the same, or both refuse; what was written comes back as an equal value."""
+    case = data.draw(cases())
+    codec = codec_for(case)
+    for value in data.draw(st.lists(case.wild, min_size=1, max_size=5)):
+        written, found = outcome_of(encoded_slowly, codec, value)
+        assert outcome_of(Bincode.encode, codec, value) == (written, found)
+        if written == "value":
+            check_both_ways(codec, found)
+            assert decoded_fast(codec, found)[0] == "value"

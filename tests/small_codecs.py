@@ -30,7 +30,7 @@ class AsGiven(Codec[object]):
 class Even(Codec[bytes]):
     """As `Raw`, but messages that begin with an odd byte are none, in many ways."""
 
-    ERRORS = (ValueError, KeyError, MemoryError, RecursionError, StopIteration)
+    ERRORS = (ValueError, KeyError, MemoryError, RecursionError, LookupError)
 
     def encode(self, value):
         return value

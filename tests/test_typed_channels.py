@@ -313,24 +313,26 @@ async def test_closed_is_closed(call) -> None:
             await call(channel)
 
 
-async def test_a_receive_is_told_that_its_channel_was_closed() -> None:
-    """Also one that has a message already, and only lets others run before it returns it."""
+@pytest.mark.parametrize("payload", [b"\0", b"\1"])
+async def test_a_receive_is_told_that_its_channel_was_closed(payload) -> None:
+    """Also one that has a message, or the error of one, and only lets others run before that."""
     told = 0
+    wanted = payload if payload == b"\0" else ValueError
     for _ in range(20):  # which of the two runs first is drawn by trio
-        channel = await filled(messages(b"one"))
+        channel = await filled(messages(payload), codec=Even())
         outcome: list[object] = []
 
         async def receive(channel=channel, outcome=outcome) -> None:
             try:
                 outcome.append(await channel.receive())
-            except trio.ClosedResourceError as exc:
-                outcome.append(exc)
+            except (trio.ClosedResourceError, ValueError) as exc:
+                outcome.append(type(exc))
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(receive)
             nursery.start_soon(channel.aclose)
-        assert outcome == [b"one"] or isinstance(outcome[0], trio.ClosedResourceError)
-        told += outcome != [b"one"]
+        assert outcome in ([wanted], [trio.ClosedResourceError])
+        told += outcome == [trio.ClosedResourceError]
     assert told
 
 

@@ -6,7 +6,7 @@ How to read this package: five rooms, in the order in which bytes pass through t
     mem        where its memory lives: the pool, and other providers
     io         how it moves: sources, sinks, sockets, pipes, files, TLS; trio's streams both ways
     buffered   how it is told apart: buffered streams, lines, frames, many for one checkpoint
-    wire       what it means: hooks for serializers
+    wire       what it means: codecs, messages, channels of typed values; hooks for serializers
 
 `testing` is for tests of programs that use the library. Each room imports only from those
 before it; `tests/test_house.py` holds us to that. The names below are the everyday ones; the rooms
@@ -103,6 +103,13 @@ from .seq import Chain as Chain
 from .seq import Limited as Limited
 from .seq import as_buf as as_buf
 from .seq import as_buf_mut as as_buf_mut
+from .wire import MessageDecoder as MessageDecoder
+from .wire import MessageEncoder as MessageEncoder
+from .wire import MessageEvent as MessageEvent
+from .wire import ProtocolVersion as ProtocolVersion
+from .wire import TypedChannel as TypedChannel
+from .wire import TypedReceiveChannel as TypedReceiveChannel
+from .wire import TypedSendChannel as TypedSendChannel
 
 __all__ = [
     "BadCompressedData",
@@ -153,6 +160,9 @@ __all__ = [
     "Limited",
     "Lines",
     "MemoryInUse",
+    "MessageDecoder",
+    "MessageEncoder",
+    "MessageEvent",
     "MessageTooLarge",
     "MinRate",
     "MissingExtra",
@@ -160,6 +170,7 @@ __all__ = [
     "NotAdjacent",
     "NotEnoughBytes",
     "PeerTooSlow",
+    "ProtocolVersion",
     "ProtocolVersionMismatch",
     "Read",
     "ReadInspectDecision",
@@ -168,6 +179,9 @@ __all__ = [
     "SharedWriter",
     "SocketStream",
     "TlsStream",
+    "TypedChannel",
+    "TypedReceiveChannel",
+    "TypedSendChannel",
     "UnexpectedEof",
     "UniversalLines",
     "UnreadPlaintext",

@@ -129,12 +129,13 @@ class ReceivesMessages(trio.abc.ReceiveChannel[T_co], Generic[T_co]):
         if reader._is_receiving or reader._is_closed or self._was_given_back:
             await self._refuse_receiving()
         reader._is_receiving = True
+        cutter = self._cutter
         try:
-            cutter = self._cutter
             try:
                 item = cutter.look()
             except Exception:
                 await checkpoint()  # the peer may have sent many of these
+                reader._refuse_if_closed()  # by another task
                 cutter.pass_by()
                 raise
             if item is not NEED_DATA:
@@ -149,6 +150,7 @@ class ReceivesMessages(trio.abc.ReceiveChannel[T_co], Generic[T_co]):
                 raise trio.EndOfChannel(NO_MORE)
             return item
         finally:
+            cutter._seen_nbytes = 0  # if this was cancelled, it is looked at again
             reader._is_receiving = False
 
     async def receive_batch(self, max_items: SupportsIndex | None = None) -> list[T_co]:

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from trio_bytesbuf import BytesView, DecodeError, EncodeError
 from trio_bytesbuf.wire import Bincode
-from trio_bytesbuf.wire._bincode_explain_decode import explain_decode
-from trio_bytesbuf.wire._bincode_explain_encode import explain_encode
-from trio_bytesbuf.wire._schema_nodes import check_schema
+from trio_bytesbuf.wire.bincode._explain_decode import explain_decode
+from trio_bytesbuf.wire.bincode._explain_encode import explain_encode
+from trio_bytesbuf.wire.bincode._schema_nodes import check_schema
 
 quick = settings(
     max_examples=150,

@@ -70,7 +70,7 @@ def climbs(module: tuple[str, ...], imported: set[tuple[str, ...]]) -> list[tupl
     return sorted(
         other
         for other in imported
-        if rank(other) > rank(module) or (other == module[:1] and len(module) > 1)
+        if rank(other) > rank(module) or (other and other == module[: len(other)] != module)
     )
 
 

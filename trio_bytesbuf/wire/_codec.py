@@ -47,11 +47,11 @@ class Codec(abc.ABC, Generic[T]):
     takes_views: bool = False
     """Whether `decode` is always given a `BytesView`: say True if results may show its memory."""
 
-    _decode_quickly: Any = None
+    _decode: Any = None
     """Decodes `bytes` with a call less than `decode`, which is asked if this raises anything."""
 
-    _quick_nbytes: int = 0
-    """How long a payload it may be given."""
+    _plain_nbytes: int = -1
+    """How many they may be; -1 if there is no such way."""
 
     @abc.abstractmethod
     def encode(self, value: T) -> Buffer | BytesView:
@@ -129,14 +129,14 @@ def _msgspec(what: str) -> ModuleType:
 class _MsgspecCodec(Codec[T]):
     """What the two formats have in common."""
 
-    __slots__ = ("_decode_quickly", "_encode", "_tp")
+    __slots__ = ("_decode", "_encode", "_tp")
 
-    _quick_nbytes = sys.maxsize
+    _plain_nbytes = sys.maxsize
 
     def __init__(self, tp: Any, module: Any) -> None:
         self._tp = tp
         self._encode: Callable[[Any], bytes] = module.Encoder(enc_hook=msgspec_enc_hook).encode
-        self._decode_quickly = module.Decoder(tp, dec_hook=msgspec_dec_hook).decode
+        self._decode = module.Decoder(tp, dec_hook=msgspec_dec_hook).decode
 
     def encode(self, value: T) -> bytes:
         """Return the bytes of `value`, of which msgspec does not look whether it is of the type.
@@ -160,7 +160,7 @@ class _MsgspecCodec(Codec[T]):
         """
         data = payload.contiguous() if isinstance(payload, BytesView) else payload
         try:
-            value: T = self._decode_quickly(data)
+            value: T = self._decode(data)
         except MemoryError:
             raise
         except Exception as exc:  # msgspec's, a hook's, of a class

@@ -136,9 +136,8 @@ class MessageCutter(Generic[T]):
 
     def __attrs_post_init__(self) -> None:
         self._decode, self._takes_views = self.codec.decode, self.codec.takes_views
-        quick, most = self.codec._decode_quickly, self.codec._quick_nbytes
-        is_quick = quick is not None and min(self.max_nbytes, SMALL_NBYTES) <= most
-        self._decode_small = quick if is_quick else self._decode
+        is_plain = min(self.max_nbytes, SMALL_NBYTES) <= self.codec._plain_nbytes
+        self._decode_small = self.codec._decode if is_plain else self._decode
         if self.expected is ProtocolVersion.V1:
             self._agree_on(ProtocolVersion.V1, has_checksums=False)
         elif self.checks_checksums:

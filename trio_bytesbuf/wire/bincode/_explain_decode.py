@@ -20,19 +20,8 @@ from typing import Any, Final
 
 import attrs
 
-from .._errors import DecodeError
-from ..seq import BytesView
-from ._bincode_values import (
-    CHAR_NBYTES,
-    MAX_COLLISIONS,
-    VARINT_NBYTES,
-    Complaint,
-    is_crowded,
-    reason,
-    shown,
-    unpack_f32,
-    unzigzag,
-)
+from ..._errors import DecodeError
+from ...seq import BytesView
 from ._schema_nodes import (
     ArrayNode,
     BoolNode,
@@ -55,6 +44,17 @@ from ._schema_nodes import (
     TupleNode,
     UnionNode,
     UnitNode,
+)
+from ._values import (
+    CHAR_NBYTES,
+    MAX_COLLISIONS,
+    VARINT_NBYTES,
+    Complaint,
+    is_crowded,
+    reason,
+    shown,
+    unpack_f32,
+    unzigzag,
 )
 
 MANY: Final = 64

@@ -9,8 +9,8 @@ import struct
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NoReturn
 
-from ..seq import BytesView
-from ._bincode_values import (
+from ...seq import BytesView
+from ._values import (
     exact_float,
     exact_int,
     flat_bytes,

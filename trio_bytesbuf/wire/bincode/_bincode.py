@@ -25,22 +25,22 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar, overload
 
 import attrs
 
-from .._errors import EncodeError, MessageTooLarge
-from ..seq import BytesView
-from ..seq._flat import positive_count_of
-from ._bincode_explain_decode import explain_decode
-from ._bincode_explain_encode import explain_encode
-from ._bincode_runtime import Refused
-from ._bincode_write_decoder import compile_decoder, compile_reader
-from ._bincode_write_encoder import compile_encoder
-from ._codec import Codec
+from ..._errors import EncodeError, MessageTooLarge
+from ...seq import BytesView
+from ...seq._flat import positive_count_of
+from .._codec import Codec
+from ._explain_decode import explain_decode
+from ._explain_encode import explain_encode
+from ._runtime import Refused
 from ._rust_types import Array, Hook, RustChar, RustFloat, RustInt
 from ._schema import schema_of
 from ._schema_nodes import Schema
 from ._schema_scope import NO_NAMES
+from ._write_decoder import compile_decoder, compile_reader
+from ._write_encoder import compile_encoder
 
 if TYPE_CHECKING:
-    from ..seq._flat import Buffer
+    from ...seq._flat import Buffer
 
 T = TypeVar("T")
 
@@ -113,8 +113,6 @@ class Bincode(Codec[T]):
     """Up to so many bytes the decoder needs nothing else; -1 if it always does."""
 
     _depth: tuple[int, ...]
-    _decode_quickly: Any
-    _quick_nbytes: int
 
     @overload
     def __init__(
@@ -156,9 +154,6 @@ class Bincode(Codec[T]):
         self._is_unlimited = not (schema.counts_empties or schema.definitions)
         self._plain_nbytes = self.max_nbytes if self._is_unlimited and not self.takes_views else -1
         self._depth = (self.max_depth,) if schema.definitions else ()
-        is_quick = self._is_unlimited and not self.takes_views
-        self._decode_quickly = self._decode if is_quick else None
-        self._quick_nbytes = self.max_nbytes
 
     def __repr__(self) -> str:
         limit = "" if self.max_nbytes == MAX_NBYTES else f", max_nbytes={self.max_nbytes}"

@@ -22,7 +22,7 @@ from typing import Annotated, Any, Final, ForwardRef, Generic, NoReturn, TypeVar
 
 import attrs
 
-from ..seq import BytesView
+from ...seq import BytesView
 from ._rust_types import Array, Hook, RustChar, RustFloat, RustInt
 from ._schema_checks import kinds_of, unhashable_in
 from ._schema_classes import MISSING, Unfit, fields_of, is_struct

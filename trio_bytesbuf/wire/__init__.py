@@ -15,7 +15,7 @@ How to read this room, each file importing only from those before it:
                       `_bincode_write_decoder` and `_bincode_write_encoder` (Python, written for a
                       type)
     both              `_bincode` (the codec), `_codec_of`
-    messages          `_format` (the wire), `_checksum`, `_message_cutter` (messages out of a buffer),
+    messages          `_format` (the wire), `_checksum`, `_message_cutter` (out of a buffer),
                       `_message_decoder` and `_message_encoder` (without any stream)
     over streams      `_typed_receive`, `_typed_send`, `_typed_duplex` (channels)
 """

@@ -5,12 +5,15 @@
     python _peer.py idle PORT COUNT NBYTES  open COUNT connections, send NBYTES on each, wait
     python _peer.py answer PLACE NBYTES     answer each byte with NBYTES, until the end
     python _peer.py repeat PORT FOLDER N    send the file `head` of FOLDER, N times `body`, `tail`
+    python _peer.py serve PORT COUNT N M    open COUNT connections; answer each N bytes with a frame
+                                            of M bytes, 4 of which say how long the rest is
 
 PORT is one of 127.0.0.1, on which the benchmark listens; PLACE is one, too, or the path of a Unix
 socket.
 """
 
 import contextlib
+import selectors
 import socket
 import sys
 from collections.abc import Callable
@@ -73,6 +76,28 @@ def repeat(port: int, folder: str, count: int) -> None:
             connection.recv(1)
 
 
+def serve(port: int, count: int, request_nbytes: int, reply_nbytes: int) -> None:
+    """Answer requests on many connections, until the first is closed. Replies never fill one."""
+    reply = (reply_nbytes - 4).to_bytes(4, "big") + bytes(reply_nbytes - 4)
+    selector = selectors.DefaultSelector()
+    missing: dict[socket.socket, int] = {}
+    for _ in range(count):
+        connection = socket.create_connection(("127.0.0.1", port))
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
+        selector.register(connection, selectors.EVENT_READ, connection)
+        missing[connection] = request_nbytes
+    while True:
+        for key, _ in selector.select():
+            connection = key.data
+            nbytes = len(connection.recv(missing[connection]))
+            if not nbytes:
+                return
+            missing[connection] -= nbytes
+            if not missing[connection]:
+                missing[connection] = request_nbytes
+                connection.sendall(reply)
+
+
 if __name__ == "__main__":
     what, *words = sys.argv[1:]
     jobs: dict[str, Callable[..., None]] = {
@@ -81,5 +106,6 @@ if __name__ == "__main__":
         "idle": idle,
         "answer": answer,
         "repeat": repeat,
+        "serve": serve,
     }
     jobs[what](*(int(word) if word.isdigit() else word for word in words))

@@ -118,6 +118,10 @@ def main() -> None:
         for count in COUNTS
     ]
     report.compare("One message of several pieces, sent", [*bodies.values(), *small])
+    for each in (bodies[BODY_WORTH_GATHERING], small[1]):
+        report.headline(
+            f"send {each.work}", each, "write_parts", ["join, send_all", "send_all each"]
+        )
     for nbytes, each in bodies.items():
         if nbytes >= BODY_WORTH_GATHERING:
             ratio = each.ratio("write_parts", "join, send_all")

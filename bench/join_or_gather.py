@@ -181,6 +181,8 @@ def streams(report: Report, *, turns: int, sends: int) -> None:
         for count, nbytes in MIXES
     ]
     report.compare("A view of several pieces through a stream", contests)
+    for contest in contests:
+        report.headline(f"send {contest.work}", contest, "write_view")
 
 
 def draw(curves: dict[int, tuple[list[int], list[Contest], float]], path: Path) -> None:

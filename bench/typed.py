@@ -14,6 +14,7 @@ sample is a fresh process that receives until the end, loops over the values and
     Rust, buffered     the same with 256 KiB between the crate and the socket, which is for its user
                        to think of
     asyncio, msgpack   `StreamReader.readexactly`, twice for each message; msgspec decodes
+    uvloop, msgpack    the same under uvloop's loop
     slices, msgpack    by hand, in plain trio: what is left and what came, added, and slices of it
     offsets, msgpack   by hand: a `bytearray` and slices, what was taken deleted at the end
 
@@ -49,8 +50,9 @@ from typing import Any, TypeAlias
 import attrs
 import msgspec
 import trio
+from _loops import ASYNCIO, HAS_UVLOOP, TRIO, UVLOOP, remark_if_missing, run
 from _measure import HERE, Contest, Options, Report, Stopwatch, peer
-from _messages import ASYNCIO, TRIO, by_rival, contests, of_trio
+from _messages import by_rival, contests, of_trio
 
 from trio_bytesbuf import SocketStream
 from trio_bytesbuf.wire import Bincode, MessageEncoder, MsgpackCodec, TypedReceiveChannel, u64
@@ -226,6 +228,7 @@ RIVALS: dict[str, tuple[str, str, Receive]] = {
     MSGPACK: ("msgpack", TRIO, partial(with_ours, codec=PACKED)),
     BARE: ("bare", TRIO, partial(with_ours, codec=PACKED)),
     BY_ASYNCIO: ("lengths", ASYNCIO, with_asyncio),
+    **({"uvloop, msgpack": ("lengths", UVLOOP, with_asyncio)} if HAS_UVLOOP else {}),
     **{name: ("lengths", TRIO, each) for name, each in BY_HAND.items()},
 }
 
@@ -247,10 +250,7 @@ def sample(rival: str, bodies: int) -> dict[str, float]:
         listener.accept()[0] as connection,
     ):
         connection.setblocking(False)
-        if loop == ASYNCIO:
-            count, total = asyncio.run(timed(connection))
-        else:
-            count, total = trio.run(timed, connection)
+        count, total = run(loop, timed, connection)
     assert count == bodies * IN_BODY, f"{count} of {bodies * IN_BODY} messages"
     assert total == bodies * sum(range(IN_BODY)), "these are other messages"
     return {"cpu": watch.cpu / count * 1e9, "wall": watch.wall / count * 1e9}
@@ -304,6 +304,10 @@ def compared(report: Report, turns: int, bodies: int) -> None:
     cpu, wall = contests(__file__, "", work, turns)
     title = f"Typed messages over loopback TCP, {turns} turns of {bodies * IN_BODY:,}"
     report.add(by_rival(title, (cpu, wall), OURS), (cpu, wall))
+    others = [name for name in RIVALS if not name.startswith("ours")]
+    report.headline("typed messages, msgpack", cpu, BARE, others, at_most=TO_HAND_AT_MOST)
+    if has_rust:
+        report.headline("typed messages, bincode", cpu, OURS, [RUST], at_most=RUST_AT_MOST)
     for each in (cpu, wall):
         words = f"{each.work} time of"
         if has_rust:
@@ -359,6 +363,7 @@ def main() -> None:
     options = Options.parse(__doc__)
     options.answer(sample)
     report = Report()
+    remark_if_missing(report)
     turns, bodies, samples = (3, 100, 300) if options.quick else (11, 500, 3_000)
     compared(report, turns, bodies)
     each = [Contest(title, "ns", took) for title, took in trio.run(at_hand, samples).items()]

@@ -98,6 +98,10 @@ class Colour(enum.Enum):
     ALSO_RED = "r"
 
 
+class Paint(enum.Enum):
+    RED = "r"
+
+
 class Weekday(enum.IntEnum):
     MONDAY = 1
     TUESDAY = 2
@@ -560,6 +564,7 @@ WRONG: list[tuple[Any, Any, str]] = [
     (list[Point], [Point(0, 0), Point(None, 0)], r"\[1\]\.x: an int is expected"),
     (Colour, "r", "a member of Colour is expected, not str"),
     (Weekday, 1, "a member of Weekday is expected, not int"),
+    (Colour, Paint.RED, "a member of Colour is expected, not Paint"),
     (u8 | str, 1.5, "int or str is expected, not float"),
     (u8 | str, True, "an int is expected, not bool"),
     (Inner | Never, 5, "str is expected, not int"),
@@ -646,6 +651,9 @@ DAMAGED: list[tuple[Any, str, str, int, str]] = [
     (list[str], "0201610561", "[1]", 3, "it has 5 bytes, 1 are left"),
     (dict[str, bool], "01016102", "['a']", 3, "a bool is 0 or 1, not 2"),
     (dict[bool, u8], "010200", " (key 0)", 1, "a bool is 0 or 1, not 2"),
+    (tuple[u8, bool, f32], "010200000000", "[1]", 1, "a bool is 0 or 1, not 2"),
+    (tuple[u8, Annotated[list[bool], Array(2)]], "010103", "[1][1]", 2, "a bool is 0 or 1, not 3"),
+    (list[bool], "03010002", "[2]", 3, "a bool is 0 or 1, not 2"),
     (tuple[u8, u16], "01ff", "[1]", 1, "cannot begin with byte 255"),
     (Link, "010102", ".next.next", 3, "has 1 bytes"),
     (Link, "01010202", ".next.next", 3, "an Option begins with 0 or 1, not 2"),

@@ -19,7 +19,9 @@ from typing import (
     Annotated,
     Any,
     ClassVar,
+    Dict,
     Final,
+    ForwardRef,
     Generic,
     List,
     Literal,
@@ -155,6 +157,27 @@ class Even:
             raise ValueError(f"{value} is odd")
 
 
+@attrs.define
+class Box:
+    a: u8
+    corner: Point
+    flags: tuple[u8, bool]
+    sides: Annotated[tuple[f32, ...], Array(2)]
+    colour: Colour
+
+
+@attrs.define
+class Umlaut:
+    größe: u8
+    ﬁx: u8 = attrs.field(kw_only=True)  # the compiler makes "fi" of it
+
+
+Strange: Any = attrs.make_class(
+    "Strange",
+    {"größe": attrs.field(type=u8), "weiß": attrs.field(type=u8, kw_only=True)},
+)
+
+
 Json = Union[None, bool, int, str, list["Json"], dict[str, "Json"]]
 UserId = NewType("UserId", u32)
 Inner = NewType("Inner", str)
@@ -204,6 +227,16 @@ WRITTEN: list[tuple[Any, Any, str]] = [
     (Some[Some[u8 | None] | None], Some(Some(None)), "0100"),
     (Final[u8], 1, "01"),
     (Annotated[u8, "a remark"], 1, "01"),
+    (Annotated[str, "a remark"], "x", "0178"),
+    (Dict[str, List[u8]], {"a": [1]}, "0101610101"),
+    (
+        Box,
+        Box(1, Point(2, 3), (4, True), (1.0, 2.0), Colour.GREEN),
+        "01020304010000803f0000004001",
+    ),
+    (Umlaut, Umlaut(1, ﬁx=2), "0102"),
+    (Strange, Strange(1, weiß=2), "0102"),
+    (list[ForwardRef("Path", module="pathlib")], [pathlib.Path("a")], "010161"),
     (uuid.UUID, uuid.UUID(int=1), "10" + "00" * 15 + "01"),
     (pathlib.PurePosixPath, pathlib.PurePosixPath("/a"), "022f61"),
     (timedelta, timedelta(seconds=1, microseconds=1), "01fbe803"),
@@ -447,6 +480,9 @@ REFUSED: list[tuple[Any, str]] = [
     (time, "take ChronoNaiveTime"),
     (Literal[1], "no type of Rust"),
     (Flags, "flags are combined"),
+    (dict[int], "say of what"),
+    (Optional[list["Missing"]], "name 'Missing' is not defined"),
+    (Annotated[list[u8], Array(2), Array(3)], "two things at once"),
     (Untyped, r"Untyped\.a: .*its field a has no type"),
     (OwnInit, "another order"),
     (WithInitVar, "its constructor does not take its fields"),
@@ -568,6 +604,7 @@ WRONG: list[tuple[Any, Any, str]] = [
     (u8 | str, 1.5, "int or str is expected, not float"),
     (u8 | str, True, "an int is expected, not bool"),
     (Inner | Never, 5, "str is expected, not int"),
+    (Union[None, Never], 5, "nothing at all is expected, not int"),
     (timedelta, timedelta(-1), "a Duration cannot be negative"),
     (SystemDateTime, datetime(1969, 1, 1, tzinfo=UTC), "before 1970"),
     (SystemDateTime, datetime(2000, 1, 1), "needs a time zone"),
@@ -941,6 +978,14 @@ def test_a_hook_goes_before_what_is_known() -> None:
     assert Bincode(Point, hooks={Point: point}).encode(Point(5, 0)) == b"\5"
     number = Hook(u128, to_wire=lambda u: u.int, from_wire=lambda n: uuid.UUID(int=n))
     assert Bincode(uuid.UUID, hooks={uuid.UUID: number}).encode(uuid.UUID(int=5)) == b"\5"
+
+
+def test_values_of_a_hook_without_a_class_are_no_variants() -> None:
+    """A NewType is no class at run time, and what its hook makes of it is not known."""
+    hooks = {UserId: Hook(u32, to_wire=int, from_wire=UserId)}
+    assert Bincode(list[UserId], hooks=hooks).encode([UserId(5)]) == b"\1\5"
+    with pytest.raises(TypeError, match="UserId is no class that values could be told by"):
+        Bincode(Union[UserId, str], hooks=hooks)
 
 
 def test_a_hook_is_asked_about_values_of_its_class_only() -> None:

@@ -56,7 +56,7 @@ from ._standard_hooks import STANDARD_HOOKS
 
 Variables = Mapping[object, Callable[[], Node]]
 
-MAX_OPEN: Final = 200
+MAX_OPEN: Final = 64
 """How deep names may be nested: beyond that, a generic class contains ever new kinds of itself."""
 
 PLAIN: Final[Mapping[object, Node]] = {

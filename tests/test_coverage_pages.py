@@ -34,6 +34,7 @@ LEAST_EXAMPLES = {
     "bytes.md": 150,
     "bytes-buf.md": 200,
     "bufstream.md": 19,
+    "async-io-typed.md": 45,
 }
 PAGES = tuple(LEAST_EXAMPLES)
 
@@ -43,6 +44,7 @@ COVERED = {
     ("bytesbuf-mem.md",): ("bytesbuf-mem-0.4.2.txt",),
     ("bytesbuf-io.md",): ("bytesbuf-io-0.4.0.txt",),
     ("bufstream.md",): ("bufstream-0.1.4.txt",),
+    ("async-io-typed.md",): ("async-io-typed-3.0.0.txt",),
     ("bytes.md", "bytes-buf.md"): ("bytes-1.10.1.txt", "bytes-1.12.1-new.txt"),
 }
 
@@ -210,6 +212,19 @@ impl Default for Circle {
 }
 
 impl<'a, const N: usize> PartialEq<&[u8; N]> for Circle {
+}
+
+impl<Shape: Clone + Send, const CORNERS: usize, Colour: Clone + Send + Sync + Unpin + 'static>
+    Square<Shape, CORNERS, Colour>
+where
+    Shape: Copy,
+{
+    pub fn paint(&mut self, colour: Colour) {}
+}
+
+impl<Shape: Clone + Send, const CORNERS: usize, Colour: Clone + Send + Sync + Unpin> Drop
+    for Square<Shape, CORNERS, Colour>
+{
 }
 
 unsafe impl<M: std::fmt::Debug> std::marker::Send for Square<M> {
@@ -417,7 +432,9 @@ def test_names_are_extracted_as_rust_makes_them_public(tmp_path: Path) -> None:
         "Oval: From<Circle>",
         "SIDES",
         "Square",
+        "Square: Drop",
         "Square: Send",
+        "Square::paint",
     ]
 
 

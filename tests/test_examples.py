@@ -116,6 +116,17 @@ def test_static_data(printed) -> None:
     assert len(times) == 10
 
 
+def test_typed_store(printed) -> None:
+    """Each request has its reply, in order: what the number was before."""
+    assert printed("typed_store") == [
+        "before: None",
+        "reply: 3",
+        "reply: None",
+        "reply: 3",
+        "reply: None",
+    ]
+
+
 def test_every_example_of_the_crate_has_a_test() -> None:
     """No bb_ example is left out above: each has a test of its name."""
     examples = {path.stem.removeprefix("bb_") for path in EXAMPLES.glob("bb_*.py")}

@@ -9,6 +9,7 @@
     python tools/extract_rust_names.py SRC_DIR SRC_DIR/testing \\
         > docs/coverage/bytesbuf-io-0.4.0.txt
     python tools/extract_rust_names.py SRC_DIR > docs/coverage/bufstream-0.1.4.txt
+    python tools/extract_rust_names.py SRC_DIR > docs/coverage/async-io-typed-3.0.0.txt
 
 Each folder is a module, with its `lib.rs` or `mod.rs`; SRC_DIR is the crate's root, at the tag that
 the file is named for. Listed are what that file re-exports with `pub use`, and the types and traits
@@ -63,6 +64,7 @@ IMPL = re.compile(
     r"^(?:unsafe )?impl(?P<variables><[^{\n]*?>)? (?P<head>[^\n{]*?)\s*(?:\n?where[^{]*)?" + BODY,
     re.MULTILINE | re.DOTALL,
 )
+IMPL_HEAD = re.compile(r"^(?:unsafe )?impl\b[^{;]*\{", re.MULTILINE)
 STRUCT = re.compile(r"^pub struct (?P<name>\w+)[^{;]*" + BODY, re.MULTILINE | re.DOTALL)
 FIELD = re.compile(r"^ {4}pub (\w+):", re.MULTILINE)
 ENUM = re.compile(r"^pub enum (?P<name>\w+)[^{]*" + BODY, re.MULTILINE | re.DOTALL)
@@ -73,8 +75,9 @@ ASKED_FOR = re.compile(r"^ {4}(?:(?:const |async |unsafe )*fn|type) (\w+)", re.M
 
 
 def code_of(path: Path) -> str:
-    """Return a file's source without comments and inline modules."""
-    return INLINE_MODULE.sub("", COMMENT.sub("", path.read_text()))
+    """Return a file's source without comments and inline modules; each head of an impl on a line."""
+    code = INLINE_MODULE.sub("", COMMENT.sub("", path.read_text()))
+    return IMPL_HEAD.sub(lambda head: re.sub(r"\s+", " ", head[0]), code)
 
 
 def expanded(code: str, macros: dict[str, re.Match[str]]) -> str:

@@ -58,7 +58,8 @@ class ProtocolVersion(enum.IntEnum):
 FRONT: Final = int(ProtocolVersion.V2).to_bytes(VERSION_NBYTES, "little")[:4]
 """By these and a fifth byte a receiver knows version 2: in version 1 they are a whole stream."""
 
-_ONE_BYTE: Final = tuple(bytes((value,)) for value in range(256))
+ONE_BYTE: Final = tuple(bytes((value,)) for value in range(256))
+"""Each byte by its value."""
 
 
 def header_of(version: ProtocolVersion, *, has_checksums: bool) -> bytes:
@@ -66,18 +67,18 @@ def header_of(version: ProtocolVersion, *, has_checksums: bool) -> bytes:
     if version is ProtocolVersion.V1:
         return b""
     feature = WITH_CHECKSUMS if has_checksums else WITHOUT_CHECKSUMS
-    return int(version).to_bytes(VERSION_NBYTES, "little") + _ONE_BYTE[feature]
+    return int(version).to_bytes(VERSION_NBYTES, "little") + ONE_BYTE[feature]
 
 
 def length_of(nbytes: int) -> bytes:
     """Return what stands before a payload of `nbytes` bytes, in as few bytes as it can be."""
     if nbytes < U16:
-        return _ONE_BYTE[nbytes or EMPTY]
+        return ONE_BYTE[nbytes or EMPTY]
     if nbytes < 1 << 16:
-        return _ONE_BYTE[U16] + nbytes.to_bytes(2, "little")
+        return ONE_BYTE[U16] + nbytes.to_bytes(2, "little")
     if nbytes < 1 << 32:
-        return _ONE_BYTE[U32] + nbytes.to_bytes(4, "little")
-    return _ONE_BYTE[U64] + nbytes.to_bytes(8, "little")
+        return ONE_BYTE[U32] + nbytes.to_bytes(4, "little")
+    return ONE_BYTE[U64] + nbytes.to_bytes(8, "little")
 
 
 def prefix_nbytes(marker: int) -> int:

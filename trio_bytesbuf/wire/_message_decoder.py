@@ -185,7 +185,7 @@ class MessageDecoder(Generic[T]):
           ValueError: `max_items` is below 1.
           As `next_event`; but what comes before the error is returned first.
 
-        Cost: a half of what as many `next_event` cost, and the codec's work.
+        Cost: a third of what as many `next_event` cost, and the codec's work.
         """
         items = self._cutter.take_batch(self._cutter.batch_items(max_items))
         if not items:

@@ -10,6 +10,7 @@ Law 3. Nothing is said after the goodbye.
 from __future__ import annotations
 
 import enum
+import struct
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, overload
 
 import attrs
@@ -20,9 +21,10 @@ from ..seq._flat import count_of, flat
 from ._checksum import KEY, siphash_for
 from ._codec_of import codec_of
 from ._format import (
-    CHECKSUM_NBYTES,
     GOODBYE,
     MAX_MESSAGE_NBYTES,
+    ONE_BYTE,
+    U16,
     ProtocolVersion,
     header_of,
     length_of,
@@ -38,6 +40,8 @@ T = TypeVar("T")
 
 JOINED_NBYTES: Final = 16_384
 """Payloads up to here are copied behind their length; larger ones are sent from where they lie."""
+
+_CHECKSUM: Final = struct.Struct("<Q").pack
 
 
 class State(enum.Enum):
@@ -90,6 +94,8 @@ class MessageEncoder(Generic[T]):
     version: ProtocolVersion
     """The version that is spoken."""
 
+    _encode: Callable[[T], Any]
+    _short_nbytes: int
     _header: bytes
     _state: State
     _siphash: Callable[[bytes, bytes], int] | None
@@ -124,6 +130,8 @@ class MessageEncoder(Generic[T]):
     ) -> None:
         self.max_nbytes = count_of(max_nbytes, "max_nbytes")
         self.codec = codec_of(codec_or_type, max_nbytes=max(1, self.max_nbytes))
+        self._encode = self.codec.encode
+        self._short_nbytes = min(self.max_nbytes, U16 - 1)
         self.version = ProtocolVersion(version)
         has_checksums = sends_checksums and self.version is not ProtocolVersion.V1
         self._siphash = siphash_for("sending checksums") if has_checksums else None
@@ -211,33 +219,37 @@ class MessageEncoder(Generic[T]):
 
     def message_of(self, value: T) -> bytes | BytesView:
         """Do what `encode` does, but count nothing as said; large payloads are not copied."""
-        return self._behind(b"" if self._state is State.MESSAGES else self.header_due(), value)
+        before = b"" if self._state is State.MESSAGES else self.header_due()
+        return self._framed(before, self._encode(value))
 
     def messages_of(self, values: Iterable[T]) -> list[bytes | BytesView]:
         """Do what `encode_many` does, but count nothing as said."""
         before = self.header_due()
         parts: list[bytes | BytesView] = []
         for value in values:
-            parts.append(self._behind(before, value))
+            parts.append(self._framed(before, self._encode(value)))
             before = b""
         return parts
 
-    def _behind(self, before: bytes, value: T) -> bytes | BytesView:
-        """Return the message of a value behind some bytes."""
-        made: Any = self.codec.encode(value)
+    def _framed(self, before: bytes, made: Any) -> bytes | BytesView:
+        """Return what a codec has made as a message, behind some bytes."""
+        siphash = self._siphash
+        if type(made) is bytes and 0 < (nbytes := len(made)) <= self._short_nbytes:
+            if siphash is None:  # the common case, written out
+                return before + ONE_BYTE[nbytes] + made
+            return b"".join((before, ONE_BYTE[nbytes], made, _CHECKSUM(siphash(KEY, made))))
         payload = made if isinstance(made, (bytes, BytesView)) else bytes(flat(made))
         nbytes = len(payload)
         if nbytes > self.max_nbytes:
             raise MessageTooLarge(limit=self.max_nbytes, arrived=0, nbytes=nbytes, direction="sent")
         before += length_of(nbytes)
-        siphash = self._siphash
         if siphash is None and nbytes > JOINED_NBYTES:
             return BytesView.from_views((BytesView(before), BytesView(payload)))
         data = payload if isinstance(payload, bytes) else payload.to_bytes()
-        after = b"" if siphash is None else siphash(KEY, data).to_bytes(CHECKSUM_NBYTES, "little")
+        after = b"" if siphash is None else _CHECKSUM(siphash(KEY, data))
         if nbytes > JOINED_NBYTES:
             return BytesView.from_views(map(BytesView, (before, data, after)))
-        return before + data + after
+        return b"".join((before, data, after))
 
     def _go_to(self, state: State) -> None:
         if state not in TRANSITIONS[self._state]:

@@ -38,13 +38,15 @@ SCRIPTS = (
     "whole_message",
     "relay",
     "send_file",
+    "copies",
     "datagrams",
     "handover",
     "idle_connections",
+    "growth",
     "codec_alone",
     "typed",
 )
-DRAWING = {"lease_by_size", "join_or_gather", "receive"}
+DRAWING = {"lease_by_size", "join_or_gather", "receive", "growth"}
 
 
 def run(name: str, *, quick: bool) -> list[str]:

@@ -46,6 +46,7 @@ def draw(bars: list[Headline], path: Path) -> None:
             ha="left" if bar.ratio <= 1 else "right",
             fontsize=7.5,
             color=INK,
+            bbox={"color": "white", "alpha": 0.75, "pad": 0.6, "linewidth": 0},
         )
         if bar.at_most is not None:
             axes.plot([bar.at_most] * 2, [at - 0.42, at + 0.42], color=INK, linewidth=2)

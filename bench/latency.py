@@ -354,7 +354,9 @@ def main() -> None:
         for ours, kin in ((VIEWS, KNOWING), (FRAMES, LOOKING)):
             on_trio = [name for name in kin if name != ours and RIVALS[name].loop == TRIO]
             kind = ours.rpartition(" ")[2]
-            report.headline(f"{work}, {kind}", cpu, ours, on_trio)
+            at_most = TO_TRIO_AT_MOST if ours == VIEWS else TO_HAND_AT_MOST
+            scenario = f"request, reply as {kind}: {work}"
+            report.headline(scenario, cpu, ours, on_trio, at_most=at_most)
         for pair in ((VIEWS, "trio"), (VIEWS, "anyio"), (FRAMES, BY_HAND)):
             for contest in (cpu, median):
                 ratios.setdefault(pair, {})[contest.work] = contest.ratio(*pair)

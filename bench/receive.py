@@ -343,7 +343,7 @@ def small(report: Report, *, turns: int, messages: int) -> None:
     ]
     report.compare("Single messages over a socketpair, in one process", contests)
     for contest in contests:
-        report.headline(f"receive {contest.work}", contest, OURS, [BY_TRIO])
+        report.headline(f"receive: {contest.work}", contest, OURS, [BY_TRIO])
 
 
 def draw(cpu: Contest, wall: Contest, path: Path) -> None:

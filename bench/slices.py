@@ -104,7 +104,7 @@ WORK: dict[str, Statements] = {
 
 
 SHOWN = (
-    "slice 16 B, one piece",
+    "slice 64 B, one piece",
     "slice 64 KiB, one piece",
     "join 16 of 16 KiB",
     "find, not in 16 pieces",

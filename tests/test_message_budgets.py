@@ -353,7 +353,7 @@ async def test_the_budget_sees_one_more_function(stand, monkeypatch) -> None:
 
 
 async def test_the_budget_sees_one_more_system_call(stand) -> None:
-    """The count can fail: a message sent in two halves is two calls, and two checkpoints."""
+    """The count can fail: a message sent in two halves is two calls and two checkpoints."""
 
     async def send_in_halves(stand: Stand, messages: int) -> None:
         for _ in range(messages):

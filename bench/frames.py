@@ -210,7 +210,7 @@ def main() -> None:
     report = Report()
     remark_if_missing(report)
     turns, messages, nbytes_of_large = (
-        (3, 500_000, 200 << 20) if options.quick else (11, 2_000_000, 1 << 30)
+        (1, 100_000, 32 << 20) if options.quick else (11, 2_000_000, 1 << 30)
     )
     compared(report, SMALL_NBYTES, turns, messages)
     for nbytes in LARGE:

@@ -254,7 +254,7 @@ def main() -> None:
     options.answer(sample)
     report = Report()
     remark_if_missing(report)
-    turns, messages, samples = (3, 100_000, 300) if options.quick else (11, 500_000, 3_000)
+    turns, messages, samples = (1, 30_000, 300) if options.quick else (11, 500_000, 3_000)
     for kind in (LINES, FRAMES):
         one_by_one(report, kind, turns, messages)
     compared_with_checkpoints(report, samples)

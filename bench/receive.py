@@ -369,7 +369,7 @@ def main() -> None:
     options.answer(sample)
     report = Report()
     remark_if_missing(report)
-    turns, nbytes, messages = (3, 256 * 10**6, 2_000) if options.quick else (7, 10**9, 20_000)
+    turns, nbytes, messages = (1, 32 * 10**6, 1_000) if options.quick else (7, 10**9, 20_000)
     cpu, wall = bulk(report, turns=turns, nbytes=nbytes)
     small(report, turns=turns, messages=messages)
     if options.plot is not None:

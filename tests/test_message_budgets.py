@@ -278,8 +278,8 @@ BUDGETS: dict[str, tuple[Act, Budget]] = {
     "write": (write, Budget(1)),
     "write and flush": (write_and_flush, Budget(23, checkpoints=1, writes=1)),
     "write and flush 4 KiB": (write_and_flush_much, Budget(28, checkpoints=1, writes=1)),
-    "write a frame": (write_frames, Budget(17)),
-    "send a frame": (send_frames, Budget(44, checkpoints=1, writes=1)),
+    "write a frame": (write_frames, Budget(4)),
+    "send a frame": (send_frames, Budget(26, checkpoints=1, writes=1)),
     # views, which no buffer is between
     "a view there": (send_and_receive_views, Budget(23, checkpoints=2, reads=1, writes=1)),
     "256 KiB received": (receive_bulk, Budget(15, checkpoints=1, reads=1, leases=1)),

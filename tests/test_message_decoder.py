@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import subprocess
 import sys
+from typing import Any
 
 import attrs
 import pytest
@@ -56,6 +57,7 @@ def outcomes(decoder: MessageDecoder, data: BytesView, cuts, *, by: int | None =
 
     def listen() -> None:
         while True:
+            assert len(said) <= len(data) + 1, "more was said than bytes were fed"
             try:
                 found = [decoder.next_event()] if by is None else decoder.next_events(by)
             except Exception as exc:  # noqa: BLE001  # they are the outcome
@@ -267,12 +269,13 @@ def test_checksums_are_a_matter_of_both(sends, checks) -> None:
 @pytest.mark.parametrize("nbytes", [1, 251, 252, SMALL_NBYTES, SMALL_NBYTES + 1, 100_000])
 def test_a_message_that_is_damaged_is_gone_and_the_next_one_comes(nbytes) -> None:
     """`ChecksumMismatch` with both sums, once; an ignorant decoder takes it for what it is."""
-    first = bytearray(wire(bytes(nbytes), b"next"))
-    first[-14 - 8] ^= 1
+    damaged = bytearray(wire(b"first", bytes(nbytes), b"next"))
+    damaged[-13 - 8 - 1] ^= 1
     for checks in (True, False):
         for codec in (Raw(), ViewCodec()):
             decoder = MessageDecoder(codec, checks_checksums=checks)
-            decoder.feed(first)
+            decoder.feed(damaged)
+            assert decoder.next_event() == b"first"
             if checks:
                 with pytest.raises(ChecksumMismatch) as excinfo:
                     decoder.next_event()
@@ -343,6 +346,11 @@ def test_a_limit_is_kept_to_the_byte(nbytes, checksums) -> None:
     assert decoder.next_event() == bytes(nbytes)
     if not nbytes:
         return
+    decoder = MessageDecoder(Raw(), max_nbytes=nbytes - 1)
+    decoder.feed(wire(b"", checksums=checksums) + data[9:])  # all of it, and still too much
+    assert decoder.next_event() == b""
+    with pytest.raises(MessageTooLarge):
+        decoder.next_event()
     announced = data[: 9 + len(length_of(nbytes))]
     decoder = MessageDecoder(Raw(), max_nbytes=nbytes - 1)
     decoder.feed(wire(b"", checksums=checksums) + announced[9:])
@@ -448,22 +456,22 @@ def test_codecs_are_given_what_they_were_promised(nbytes, checksums) -> None:
     payload = bytes(range(256)) * (nbytes // 256 + 1)
     payload = payload[:nbytes]
     data = wire(payload, b"x", checksums=checksums)
-    for size in (100_000, 1 << 20):
-        for by in (None, 10):
-            decoder = MessageDecoder(AsGiven())
-            for start in range(0, len(data), size):
-                decoder.feed(data[start : start + size])
-            found = decoder.next_event() if by is None else decoder.next_events()[0]
-            assert type(found) is (bytes if nbytes <= SMALL_NBYTES else memoryview)
-            assert found == payload
-            assert type(found) is bytes or (found.readonly and found.contiguous)
-            decoder = MessageDecoder(ViewCodec())
-            for start in range(0, len(data), size):
-                decoder.feed(data[start : start + size])
-            found = decoder.next_event() if by is None else decoder.next_events()[0]
+    for size, by, codec in itertools.product(
+        (100_000, 1 << 20), (None, 10), (AsGiven(), ViewCodec())
+    ):
+        decoder = MessageDecoder(codec)
+        decoder.feed(data[:9])
+        assert decoder.next_event() is NEED_DATA
+        for start in range(9, len(data), size):
+            decoder.feed(data[start : start + size])
+        found: Any = decoder.next_event() if by is None else decoder.next_events()[0]
+        assert found == payload
+        if isinstance(codec, ViewCodec):
             assert type(found) is BytesView
-            assert found == payload
             check_laws(found)
+        else:
+            assert type(found) is (bytes if nbytes <= SMALL_NBYTES else memoryview)
+            assert type(found) is bytes or (found.readonly and found.contiguous)
 
 
 @pytest.mark.parametrize("nbytes", [5, 20_000])
@@ -643,6 +651,7 @@ def test_every_truncation_is_an_error_or_an_end(
             assert got == [*payloads[: ends[stop]], END]
         else:
             assert got[:-1] == payloads[: len(got) - 1]
+            assert got[-1] is not END
             assert got[-1][0] is UnexpectedEof
         assert len(got) - 1 == max((ends[end] for end in ends if end <= stop), default=0)
 

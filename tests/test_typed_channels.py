@@ -723,6 +723,18 @@ async def test_receiving_goes_on_behind_a_goodbye() -> None:
                 await client.receive()
 
 
+async def test_a_stream_is_half_closed_behind_a_goodbye() -> None:
+    """So a peer that only listens for the end of the stream hears it, too."""
+    ours, theirs = await socketpair()
+    channel = TypedChannel(ours, sends=Raw(), receives=Raw())
+    async with closing(channel, theirs):
+        await channel.send_eof()
+        with trio.fail_after(5):
+            assert await receive_to_the_end(theirs) == wire()
+        await theirs.send_all(wire(b"still heard"))
+        assert await channel.receive() == b"still heard"
+
+
 async def _memory_pair():
     return memory_pair()
 

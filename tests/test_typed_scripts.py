@@ -87,12 +87,14 @@ async def test_a_receive_can_be_cancelled_wherever_it_yields(name) -> None:
     assert table.partial
 
 
-async def test_an_error_of_a_message_is_not_lost_by_cancellation() -> None:
-    """It is the message's: who is cancelled before it was raised gets it next time."""
+@pytest.mark.parametrize("payload", [b"\0", b"\1"])
+async def test_what_has_arrived_is_not_lost_by_cancellation(payload) -> None:
+    """A message, or what is wrong with one: who is cancelled before it came gets it next time."""
+    wanted = payload if payload == b"\0" else "bad"
 
     @contextlib.asynccontextmanager
     async def subject():
-        reader = BufReader(FakeRead(wire(b"\1", b"\2"), script=[1000]))
+        reader = BufReader(FakeRead(wire(payload, b"\2"), script=[1000]))
         channel = TypedReceiveChannel(reader, Even())
         await reader.fill_buf()
         yield channel
@@ -107,9 +109,9 @@ async def test_an_error_of_a_message_is_not_lost_by_cancellation() -> None:
     async def check(channel, attempt):
         check_laws(channel)
         if attempt.was_cancelled:
-            assert await receive(channel) == "bad"
+            assert await receive(channel) == wanted
         else:
-            assert attempt.result == "bad"
+            assert attempt.result == wanted
         assert await receive(channel) == b"\2"
 
     await cancel_atomic_at_each_checkpoint(

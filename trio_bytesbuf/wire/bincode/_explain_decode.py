@@ -9,7 +9,8 @@ Law 2. Items that take no byte are counted over the whole message, as one byte e
 Law 3. What a class or a hook raises becomes a complaint about the bytes its values were read from.
 Law 4. To explain takes its time, and whoever sends nonsense shall not decide how much. So the items
        of long lists and dicts are read by compiled code, as long as it can read them, and after so
-       many steps the answer is how far it got.
+       many steps the answer is how far it got. A node's reader is compiled once, however many
+       lists of such items there are.
 """
 
 from __future__ import annotations
@@ -111,6 +112,8 @@ class Reading:
     quick: Quick | None
     steps_left: int
     at: int = 0
+    _compiled: dict[int, Callable[..., Any]] = attrs.field(init=False, factory=dict)
+    """By the `id` of a node, which the schema keeps alive."""
 
     def whole(self, max_nbytes: int) -> object:
         """Read all of it."""
@@ -183,7 +186,9 @@ class Reading:
 
         if self.quick is None or count < MANY:
             return slowly
-        compiled = self.quick(node)
+        compiled = self._compiled.get(id(node))
+        if compiled is None:
+            compiled = self._compiled[id(node)] = self.quick(node)
         views = (self.view, False) if self.schema.takes_views else ()
 
         def quickly() -> Any:

@@ -8,6 +8,7 @@ import sys
 
 import attrs
 import pytest
+from counting import Functions
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from small_codecs import AsGiven, Even, Raw
@@ -554,6 +555,23 @@ def test_a_message_that_drips_costs_its_own_length() -> None:
     decoder.feed(data[-1:])
     assert decoder.next_event() == bytes(5000)
     assert decoder._buffer.memory_nbytes == 0
+
+
+@pytest.mark.parametrize("first", [1, 3000])
+def test_a_message_that_drips_is_looked_at_by_its_length_alone(first) -> None:
+    """However much of it is there, what came before is not copied again to be searched."""
+    decoder = MessageDecoder(Raw())
+    data = wire(bytes(6000))
+    decoder.feed(data[: 9 + first])
+    assert decoder.next_event() is NEED_DATA
+    with Functions() as functions:
+        for index in range(9 + first, len(data) - 1):
+            decoder.feed(data[index : index + 1])
+            assert decoder.next_event() is NEED_DATA
+    assert functions.entered["next_event"] == len(data) - 1 - 9 - first
+    assert functions.entered["text"] <= 20
+    decoder.feed(data[-1:])
+    assert decoder.next_event() == bytes(6000)
 
 
 def test_a_decoder_that_waits_keeps_little() -> None:

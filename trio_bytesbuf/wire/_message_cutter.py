@@ -218,7 +218,8 @@ class MessageCutter(Generic[T]):
         except Exception:
             self.pass_by()
             raise
-        self.pass_by()
+        if self._seen_nbytes:  # else what is known of a message that drips stays known
+            self.pass_by()
         return item
 
     def look(self) -> T | Nothing:

@@ -97,6 +97,8 @@ def explain_decode(
     except RecursionError as exc:
         text = "it is nested too deeply for what is left of Python's stack"
         error, cause = DecodeError(text, reading.at, ""), exc.__cause__
+    finally:
+        del payload, data, reading  # an error that is kept holds this frame, but no memory
     raise error from cause
 
 
@@ -375,6 +377,8 @@ def _made(
         raise
     except Exception as exc:  # whatever it raises
         raise Complaint(f"{what} cannot be made of this: {reason(exc)}", start) from exc
+    finally:
+        del args, named
 
 
 def _struct(reading: Reading, node: StructNode) -> object:

@@ -920,7 +920,7 @@ async def test_nobody_receives_while_a_stream_is_given_back(wraps) -> None:
         nursery.start_soon(channel.into_inner)
         await trio.testing.wait_all_tasks_blocked()
         for call in RECEIVING.values():
-            with pytest.raises(trio.BusyResourceError):
+            with pytest.raises(trio.BusyResourceError), trio.fail_after(20):
                 await call(channel)
         assert await theirs.receive_view() == wire(b"one", goodbye=False)
     await stream.aclose()

@@ -61,6 +61,8 @@ from trio_bytesbuf.wire import (
     u64,
     u128,
 )
+from trio_bytesbuf.wire.bincode._explain_decode import explain_decode
+from trio_bytesbuf.wire.bincode._write_decoder import compile_reader
 
 T = TypeVar("T")
 
@@ -875,6 +877,28 @@ def test_explanations_end_when_they_take_long() -> None:
         codec.decode(wire[:-1] + b"\5")
     assert 40_000 < caught.value.offset < len(wire) - 1
     assert caught.value.path.startswith(".children[")
+
+
+def test_an_explanation_compiles_a_node_once() -> None:
+    """Not for each list of such items: a quarter of a MiB of lists took a second to be refused."""
+    codec = Bincode(list[list[list[int]]])
+    wire = codec.encode([[[1] * 64] * 63] * 63)
+    nodes: list[object] = []
+
+    def quick(node):
+        nodes.append(node)
+        return compile_reader(codec._schema, node)
+
+    with pytest.raises(DecodeError) as caught:
+        explain_decode(
+            codec._schema,
+            BytesView(wire[:-1] + b"\xff"),
+            max_nbytes=1 << 20,
+            max_depth=1,
+            quick=quick,
+        )
+    assert caught.value.path == "[62][62][63]"
+    assert len(nodes) == 1
 
 
 COLLIDING = [

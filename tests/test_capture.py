@@ -214,6 +214,19 @@ async def test_nothing_is_copied_but_what_may_change():
     assert kept[2:] == [b"first", b"first"]
 
 
+async def test_what_is_changed_while_it_is_sent_is_remembered_as_it_went():
+    """The peer got what the capture has, even of a program that writes to its buffer too early."""
+    inner = FakeWrite(script=[2, Delay(0.01)])
+    sink = capture(inner)
+    changing = bytearray(b"abcd")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(sink.write_view, BytesView(changing))
+        await trio.testing.wait_all_tasks_blocked()
+        changing[:] = b"ABCD"
+    assert sink.capture.sent == inner.contents
+    assert len(inner.contents) == 4
+
+
 async def test_a_view_that_is_released_stays_in_the_capture():
     """Whoever received or sent it may release it; the capture has a view of its own."""
     ours, theirs = memory_pair()

@@ -7,6 +7,7 @@ import re
 import pytest
 import trio
 import trio.testing
+from counting import Lines
 from hypothesis import given
 from hypothesis import strategies as st
 from pairs import noise
@@ -305,6 +306,21 @@ async def test_a_byte_far_out_is_found():
     with pytest.raises(ReplayMismatch) as caught:
         await replay(Capture([CaptureEvent(0, OUT, then)])).send_all(now)
     assert caught.value.offset == 200_001
+
+
+async def test_a_send_costs_the_same_however_long_the_conversation_is():
+    """A capture of a day can be replayed: what was sent, or is to be sent, is not gone over."""
+    executed = []
+    for count in (20, 2_000):
+        talk = Capture(CaptureEvent(at, OUT, b"0123456789") for at in range(count))
+        stream = replay(talk)
+        for _ in range(count // 2):
+            await stream.send_all(b"0123456789")
+        with Lines() as lines:
+            for _ in range(5):
+                await stream.send_all(b"0123456789")
+        executed.append(lines.count)
+    assert executed[1] <= executed[0] + 50
 
 
 async def test_more_and_less_than_then():

@@ -162,7 +162,7 @@ class CapturedWrite(Captured, SendsAll):
         try:
             lasting = view if self._recorder.is_full else _lasting(view)  # Law 2
             self._unsent = BytesReader(lasting)
-            await sink.write_view(view)
+            await sink.write_view(lasting)  # and no other: Law 1
             if not self._counts_exactly:
                 self._recorder.passed(Direction.SENT, lasting)
         except Exception as exc:

@@ -25,7 +25,7 @@ from .._errors import BytesBufError
 from ..io import Capture, Direction
 from ..io._receive_size import PLAIN_RECEIVE_NBYTES
 from ..io._trio_sides import ReceivesSome, SendsAll, SendsEof
-from ..seq import BytesView
+from ..seq import BytesReader, BytesView
 
 if TYPE_CHECKING:
     from ..io import CaptureEvent
@@ -101,13 +101,17 @@ class ReplayStream(SendsEof, ReceivesSome, SendsAll, trio.abc.HalfCloseableStrea
     def __init__(self, capture: Capture, *, with_delays: bool) -> None:
         self._incomplete = capture.incomplete
         self._with_delays = with_delays
-        self._expected = capture.sent
+        expected = capture.sent
+        self._sent_nbytes_then = len(expected)
+        self._expected = BytesReader(expected)  # what is to be sent yet
         turns = _turns_of(capture)
         self._coming = [at for at, turn in enumerate(turns) if turn.event.direction is RECEIVED]
         self._going = [at for at, turn in enumerate(turns) if turn.event.direction is SENT]
+        self._failing = [at for at in self._going if turns[at].event.error]
         self._turns = turns
         self._came = 0  # how many of `_coming` are over
         self._went = 0  # how many of `_going`
+        self._failed = 0  # how many of `_failing`
         self._taken_nbytes = 0  # of the first that is not over
         self._received_nbytes = 0
         self._sent_nbytes = 0
@@ -118,17 +122,21 @@ class ReplayStream(SendsEof, ReceivesSome, SendsAll, trio.abc.HalfCloseableStrea
     def __repr__(self) -> str:
         return (
             f"<ReplayStream, {self._received_nbytes} bytes received, "
-            f"{self._sent_nbytes} of {len(self._expected)} sent>"
+            f"{self._sent_nbytes} of {self._sent_nbytes_then} sent>"
         )
 
     def check_finished(self) -> None:
         """Raise ReplayMismatch unless everything was received and sent that was then."""
-        if self._sent_nbytes < len(self._expected):
-            raise ReplayMismatch(self._sent_nbytes, self._expected[self._sent_nbytes], None)
+        self._refuse_less()
         for at in self._coming[self._came :]:
             if view := self._turns[at].event.view:
                 byte = view[self._taken_nbytes]
                 raise ReplayMismatch(self._received_nbytes, byte, None, RECEIVED)
+
+    def _refuse_less(self) -> None:
+        """Raise ReplayMismatch if less was sent than then."""
+        if self._expected.remaining():
+            raise ReplayMismatch(self._sent_nbytes, self._expected.peek_view(1)[0], None)
 
     # Receiving
 
@@ -195,8 +203,7 @@ class ReplayStream(SendsEof, ReceivesSome, SendsAll, trio.abc.HalfCloseableStrea
     async def _send_eof(self) -> None:
         await checkpoint()
         self._refuse_if_closed()
-        if self._sent_nbytes < len(self._expected):
-            raise ReplayMismatch(self._sent_nbytes, self._expected[self._sent_nbytes], None)
+        self._refuse_less()
         self._end()
 
     async def _aclose(self) -> None:
@@ -209,14 +216,13 @@ class ReplayStream(SendsEof, ReceivesSome, SendsAll, trio.abc.HalfCloseableStrea
 
     def _room(self) -> int | None:
         """Return how much can be sent until sending fails; None if it does not."""
-        for at in self._going[self._went :]:
-            if self._turns[at].event.error:
-                return self._turns[at].sent_nbytes - self._sent_nbytes
-        return None
+        if self._failed == len(self._failing):
+            return None
+        return self._turns[self._failing[self._failed]].sent_nbytes - self._sent_nbytes
 
     def _compare(self, view: BytesView) -> None:
         """Raise ReplayMismatch if `view` is not what comes next. (Laws 2 and 3)"""
-        expected = self._expected[self._sent_nbytes : self._sent_nbytes + len(view)]
+        expected = self._expected.peek_view(min(len(view), self._expected.remaining()))
         if self._incomplete:
             view = view[: len(expected)]
         if view == expected:
@@ -236,6 +242,7 @@ class ReplayStream(SendsEof, ReceivesSome, SendsAll, trio.abc.HalfCloseableStrea
     def _sent(self, nbytes: int) -> None:
         """Count what was sent, and end the turns that it fills."""
         self._sent_nbytes += nbytes
+        self._expected.advance(min(nbytes, self._expected.remaining()))
         while self._went < len(self._going):
             at = self._going[self._went]
             turn = self._turns[at]
@@ -254,6 +261,7 @@ class ReplayStream(SendsEof, ReceivesSome, SendsAll, trio.abc.HalfCloseableStrea
         if self._went + 1 < len(self._going):
             self._is_over(at)
             self._went += 1
+            self._failed += 1
         raise trio.BrokenResourceError(f"as it was captured: {self._turns[at].event.error}")
 
     def _end(self) -> None:

@@ -171,6 +171,8 @@ class _MsgspecCodec(Codec[T]):
                 int(byte["offset"]) if byte else 0,
                 place["path"] if place else "",
             ) from exc
+        finally:
+            del payload, data  # an error that is kept holds this frame, but no memory
         return value
 
     def __repr__(self) -> str:

@@ -219,7 +219,8 @@ class MessageCutter(Generic[T]):
         except Exception:
             self.pass_by()
             raise
-        self.pass_by()
+        if self._seen_nbytes:  # else what is known of a message that drips stays known
+            self.pass_by()
         return item
 
     def look(self) -> T | Nothing:
@@ -281,25 +282,29 @@ class MessageCutter(Generic[T]):
         self._seen_nbytes = total
         view = self._buffer.peek(total)
         payload = view[before : before + nbytes]
+        data = b""
         item: T
-        if self._siphash is None:
+        try:
+            if self._siphash is None:
+                if self._takes_views:
+                    item = self._decode(payload)
+                elif nbytes <= SMALL_NBYTES:
+                    item = self._decode(payload.to_bytes())
+                else:
+                    item = self._decode(payload.contiguous())
+                return item
+            data = payload.to_bytes()
+            computed = self._siphash(KEY, data)
+            sent = int.from_bytes(view[before + nbytes :].to_bytes(), "little")
+            if sent != computed:
+                raise ChecksumMismatch(sent=sent, computed=computed)
             if self._takes_views:
                 item = self._decode(payload)
-            elif nbytes <= SMALL_NBYTES:
-                item = self._decode(payload.to_bytes())
             else:
-                item = self._decode(payload.contiguous())
+                item = self._decode(data if nbytes <= SMALL_NBYTES else memoryview(data))
             return item
-        data = payload.to_bytes()
-        computed = self._siphash(KEY, data)
-        sent = int.from_bytes(view[before + nbytes :].to_bytes(), "little")
-        if sent != computed:
-            raise ChecksumMismatch(sent=sent, computed=computed)
-        if self._takes_views:
-            item = self._decode(payload)
-        else:
-            item = self._decode(data if nbytes <= SMALL_NBYTES else memoryview(data))
-        return item
+        finally:
+            del view, payload, data  # an error that is kept holds this frame, but no memory
 
     # Many messages
 
@@ -390,8 +395,9 @@ class MessageCutter(Generic[T]):
                     break
                 behind = end + after
                 if takes_views:
-                    piece = payload if siphash is None else window[begin:end]
-                    payload = make_view((piece,), nbytes, ref) if nbytes else make_view((), 0)
+                    if siphash is not None:
+                        payload = window[begin:end]
+                    payload = make_view((payload,), nbytes, ref) if nbytes else make_view((), 0)
                 items.append(decode(payload))
                 at = behind
         except Exception:
@@ -401,6 +407,8 @@ class MessageCutter(Generic[T]):
                     raise
                 items.append(self._decode(payload))  # which says what is wrong
                 at = behind
+        finally:
+            del text, window, payload, ref  # an error that is kept holds this frame, but no memory
         if at == start:
             buffer._stuck_for = self
             return self._cut(items, max_items, max_nbytes) if self._merge() else 0

@@ -314,8 +314,9 @@ class Writing(SendsAll, BufMut):
         else:
             try:
                 await sink.write_view(view)
-            except BaseException:
+            except BaseException as exc:
                 self._is_spoiled = True  # and not before: others may write meanwhile
+                self._is_broken = not isinstance(exc, trio.Cancelled)
                 raise
             else:
                 self._sent(nbytes)

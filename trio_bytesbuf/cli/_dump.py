@@ -31,7 +31,7 @@ from ._walk import Walker
 from ._words import text_of_error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from ..io import Read
     from ..wire import Codec, ProtocolVersion
@@ -103,7 +103,9 @@ class Output:
 class Dump:
     """What is shown, and how."""
 
-    codec: Codec[object] | None
+    codecs: Mapping[Direction, Codec[object] | None]
+    """What the messages are; those of a stream are received."""
+
     version: ProtocolVersion | None
     """Which version of the protocol is spoken; None to find it out."""
 
@@ -154,9 +156,10 @@ class Dump:
         if any(one.left_unchecked for one in self._pictures.values()):
             yield ((UNCHECKED, Ink.QUIET),)
 
-    def _picture(self, name: str) -> Picture:
+    def _picture(self, name: str, direction: Direction) -> Picture:
         walker = Walker(self.version, self.max_nbytes)
-        self._pictures[name] = picture = Picture(walker, self.codec, self.shown_nbytes)
+        codec = self.codecs[direction]
+        self._pictures[name] = picture = Picture(walker, codec, self.shown_nbytes)
         return picture
 
     # A stream
@@ -172,7 +175,7 @@ class Dump:
         return front
 
     async def _show_stream(self, source: Read, view: BytesView) -> None:
-        picture = self._picture("")
+        picture = self._picture("", Direction.RECEIVED)
         walker = picture.walker
         while True:
             if view:
@@ -191,8 +194,8 @@ class Dump:
 
     async def _show_capture(self, capture: Capture) -> None:
         pictures = {
-            Direction.RECEIVED: self._picture("< received"),
-            Direction.SENT: self._picture("> sent"),
+            Direction.RECEIVED: self._picture("< received", Direction.RECEIVED),
+            Direction.SENT: self._picture("> sent", Direction.SENT),
         }
         for event in capture.events:
             picture = pictures[event.direction]
@@ -200,6 +203,7 @@ class Dump:
             if event.view:
                 picture.walker.feed(event.view)
             elif event.error:
+                self.problems += 1
                 text = f"{'':8}  {printable(event.error)}"
                 await self.output.add([(*before, (text, Ink.BAD))])
                 continue

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
+from ..io import Direction
 from ..wire._codec_of import codec_of
 from ..wire._format import MAX_MESSAGE_NBYTES, ProtocolVersion
 from ._address import FORMS, parse_address
@@ -27,6 +28,7 @@ from ._words import text_of_error
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from ..wire import Codec
     from ._address import Address
     from ._screen import Line
 
@@ -86,15 +88,17 @@ def _demo(options: argparse.Namespace) -> int:
 
 
 def _dump(options: argparse.Namespace) -> int:
-    codec = None
-    if options.type is not None:
+    types = {Direction.RECEIVED: options.received, Direction.SENT: options.sent}
+    codecs: dict[Direction, Codec[object] | None] = {}
+    for direction, its_own in types.items():
+        tp = options.type if its_own is None else its_own
         try:
-            codec = codec_of(options.type, max_nbytes=options.max_bytes)
+            codecs[direction] = None if tp is None else codec_of(tp, max_nbytes=options.max_bytes)
         except Exception as exc:  # noqa: BLE001  # whatever the type of somebody's own is about
             return _complain(f"no messages are of this type: {str(exc) or repr(exc)}", WRONG)
     output = Output(shown_by(plain=options.plain))
     version = None if options.version is None else ProtocolVersion(options.version)
-    dump = Dump(codec, version, options.max_bytes, options.show, output)
+    dump = Dump(codecs, version, options.max_bytes, options.show, output)
     try:
         return 0 if trio.run(run_dump, dump, options.source) else FAILED
     except* DumpFailed as failures:
@@ -185,7 +189,11 @@ def _parser() -> argparse.ArgumentParser:
                       help="a file, an address to read from, or standard input")  # fmt: skip
     dump.add_argument("--type", metavar="MODULE:TYPE", type=_type,
                       help="what the messages are; not given: show their bytes")  # fmt: skip
-    dump.add_argument("--version", metavar="N", type=int, choices=tuple(ProtocolVersion),
+    dump.add_argument("--received", metavar="MODULE:TYPE", type=_type,
+                      help="of what a capture has received; not given: --type")  # fmt: skip
+    dump.add_argument("--sent", metavar="MODULE:TYPE", type=_type,
+                      help="of what it has sent; not given: --type")  # fmt: skip
+    dump.add_argument("--version", metavar="N", type=int, choices=(1, 2),
                       help="of the protocol, 1 or 2; not given: it is found out")  # fmt: skip
     dump.add_argument("--show", metavar="N", type=_count, default=SHOW_NBYTES,
                       help="how many bytes of a message, or characters of its value, to show "

@@ -269,13 +269,21 @@ class SendsMessages(trio.abc.SendChannel[T_contra]):
             await checkpoint()
             return
         writer = self._writer
-        is_silent = not writer.unsent_nbytes
+        unsent_nbytes = writer.unsent_nbytes
+        is_silent = not unsent_nbytes
+        is_untold = writer._is_spoiled and not (writer._is_broken or writer._is_closed or is_silent)
         self._put_goodbye()
         try:
             await writer.aclose()
         except trio.BrokenResourceError:
             if not is_silent:
                 raise
+        if is_untold:
+            await checkpoint_if_cancelled()  # who closes by force knows
+            raise trio.BrokenResourceError(
+                f"{unsent_nbytes} bytes of messages may not have been sent: an earlier flush was "
+                "cancelled, over a stream that does not say how much it has sent"
+            )
 
     async def __aexit__(self, *exc_info: object) -> None:
         if exc_info[0] is None:

@@ -4,8 +4,8 @@
 
 The scripts run one after the other, on a machine that should have nothing else to do.
 bench/results/ gets NAME.md (the tables), NAME.json (all samples) and NAME.png for each, and
-README.md with the machine and what became of the promises. A full run draws the plots of
-docs/images anew as well.
+README.md with the machine and what became of the promises, and overview.png with a bar for each
+scenario of all results that are there. A full run draws the plots of docs/images anew as well.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import subprocess
 import sys
 import time
 
+import _overview
 from _measure import HERE, IMAGES, Target, this_machine
 
 RESULTS = HERE / "results"
@@ -31,17 +32,21 @@ SCRIPTS = (
     "lines",
     "frames",
     "one_by_one",
+    "latency",
     "dribble",
     "pipelining",
     "whole_message",
     "relay",
     "send_file",
+    "copies",
     "datagrams",
     "handover",
     "idle_connections",
-    "codecs",
+    "growth",
+    "codec_alone",
+    "typed",
 )
-DRAWING = {"lease_by_size", "join_or_gather", "receive"}
+DRAWING = {"lease_by_size", "join_or_gather", "receive", "growth"}
 
 
 def run(name: str, *, quick: bool) -> list[str]:
@@ -74,6 +79,18 @@ def run(name: str, *, quick: bool) -> list[str]:
     return [f"## {name}", "", took, "", *targets, *remarks, ""]
 
 
+def overview(*, quick: bool) -> list[str]:
+    """Draw all scenarios of which there are results; return lines for the summary."""
+    bars = _overview.headlines(RESULTS, SCRIPTS)
+    if not bars:
+        return []
+    plot = RESULTS / "overview.png"
+    _overview.draw(bars, plot)
+    if not quick:
+        shutil.copyfile(plot, IMAGES / plot.name)
+    return [f"![ours ÷ the quickest rival, for {len(bars)} scenarios]({plot.name})", ""]
+
+
 def main() -> int:
     """Run the scripts that the command line names, all of them if it names none."""
     parser = argparse.ArgumentParser(
@@ -92,6 +109,7 @@ def main() -> int:
     print(*summary, sep="\n", flush=True)
     for name in given.names or SCRIPTS:
         summary += run(name, quick=given.quick)
+    summary[4:4] = overview(quick=given.quick)
     (RESULTS / "README.md").write_text("\n".join(summary), encoding="utf-8")
     failed = any("It failed with" in line for line in summary)
     return int(failed)

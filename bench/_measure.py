@@ -65,10 +65,14 @@ class Contest:
         """Return the least and the most that one rival took."""
         return f"{shown(min(self.samples[name]))}..{shown(max(self.samples[name]))}"
 
+    def ratios(self, name: str, rival: str) -> list[float]:
+        """Return how many times as much `name` took as `rival`, in each turn."""
+        pairs = zip(self.samples[name], self.samples[rival], strict=True)
+        return [mine / theirs for mine, theirs in pairs]
+
     def ratio(self, name: str, rival: str) -> float:
         """Return how many times as much `name` took as `rival`, both in the same turn."""
-        pairs = zip(self.samples[name], self.samples[rival], strict=True)
-        return statistics.median(mine / theirs for mine, theirs in pairs)
+        return statistics.median(self.ratios(name, rival))
 
 
 def in_turn(rivals: Mapping[str, Callable[[], T]], turns: int) -> dict[str, list[T]]:
@@ -330,6 +334,19 @@ class Target:
         return f"* {verdict}: {self.promise}: {self.measured:.2f}, at most {self.at_most:.2f}"
 
 
+@attrs.frozen
+class Headline:
+    """Ours beside the quickest of its rivals: one bar of the picture of all scenarios."""
+
+    scenario: str
+    rival: str
+    ratio: float
+    least: float
+    most: float
+    at_most: float | None
+    """What was promised of the ratio, if anything."""
+
+
 @attrs.define(eq=False)
 class Report:
     """Prints what is added to it, and keeps it for a JSON file."""
@@ -339,6 +356,7 @@ class Report:
     tables: list[Table] = attrs.field(init=False, factory=list)
     targets: list[Target] = attrs.field(init=False, factory=list)
     remarks: list[str] = attrs.field(init=False, factory=list)
+    headlines: list[Headline] = attrs.field(init=False, factory=list)
 
     def add(self, table: Table, contests: Iterable[Contest] = ()) -> None:
         """Print a table; keep it with the samples it was made of."""
@@ -360,6 +378,30 @@ class Report:
         target = Target(promise, at_most, measured)
         print(target)
         self.targets.append(target)
+
+    def headline(
+        self,
+        scenario: str,
+        contest: Contest,
+        ours: str,
+        rivals: Iterable[str] | None = None,
+        *,
+        at_most: float | None = None,
+    ) -> None:
+        """Keep what the picture of all scenarios shows: ours ÷ the quickest of the rivals.
+
+        Args:
+          scenario: what was done, in a few words.
+          contest: who took how much; less is better.
+          ours: the way that a user would take.
+          rivals: whom to beat; if not given, all others.
+          at_most: what was promised of the ratio to the quickest.
+        """
+        others = [name for name in contest.samples if name != ours] if rivals is None else rivals
+        best = min(others, key=contest.median)
+        each = contest.ratios(ours, best)
+        ratio = statistics.median(each)
+        self.headlines.append(Headline(scenario, best, ratio, min(each), max(each), at_most))
 
     def remark(self, text: str) -> None:
         """Print a line of prose."""

@@ -5,7 +5,6 @@ Each sample is a fresh process that receives from `_talk.py`, in another one, un
 
 from __future__ import annotations
 
-import asyncio
 import socket
 import subprocess
 import sys
@@ -17,12 +16,11 @@ from typing import TypeAlias
 import anyio
 import attrs
 import trio
+from _loops import ASYNCIO, HAS_UVLOOP, TRIO, UVLOOP, run
 from _measure import HERE, Contest, Stopwatch, Table, in_child, in_turn, shown
 
 from trio_bytesbuf import SocketStream
 from trio_bytesbuf.buffered import BufReader
-
-TRIO, ASYNCIO = "trio", "asyncio"
 
 Count: TypeAlias = Callable[[socket.socket], Awaitable[int]]
 """Receive until the end, loop over what came, message by message; return how many there were."""
@@ -36,6 +34,15 @@ class Rival:
     loop: str = TRIO
     share: float = 1.0
     """For one that is slow: which share of the messages it gets."""
+
+
+def under_uvloop(rivals: Mapping[str, Rival]) -> dict[str, Rival]:
+    """Return those of asyncio once more, to run under uvloop's loop if it is installed."""
+    return {
+        name.replace(ASYNCIO, UVLOOP): attrs.evolve(rival, loop=UVLOOP)
+        for name, rival in rivals.items()
+        if HAS_UVLOOP and rival.loop == ASYNCIO
+    }
 
 
 @contextmanager
@@ -64,10 +71,7 @@ def sample(rival: Rival, what: str, nbytes: int, messages: int) -> dict[str, flo
     messages = max(1, round(messages * rival.share))
     watch = Stopwatch()
     with talker(what, nbytes, messages) as connection:
-        if rival.loop == TRIO:
-            counted = trio.run(timed, rival, connection, watch)
-        else:
-            counted = asyncio.run(timed(rival, connection, watch))
+        counted = run(rival.loop, timed, rival, connection, watch)
     assert counted == messages, f"{counted} of {messages} messages"
     return {"cpu": watch.cpu / messages * 1e9, "wall": watch.wall / messages * 1e9}
 

@@ -4,14 +4,20 @@
     python _peer.py drain PORT              receive until the end, and answer it with the same
     python _peer.py idle PORT COUNT NBYTES  open COUNT connections, send NBYTES on each, wait
     python _peer.py answer PLACE NBYTES     answer each byte with NBYTES, until the end
+    python _peer.py repeat PORT FOLDER N    send the file `head` of FOLDER, N times `body`, `tail`
+    python _peer.py serve PORT COUNT N M    open COUNT connections; answer each N bytes with a frame
+                                            of M bytes, 4 of which say how long the rest is
 
 PORT is one of 127.0.0.1, on which the benchmark listens; PLACE is one, too, or the path of a Unix
 socket.
 """
 
+import contextlib
+import selectors
 import socket
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 BLAST = bytes(1 << 20)
 """What one `sendall` is given, and one `recv_into` at the most."""
@@ -57,6 +63,41 @@ def answer(place: int | str, nbytes: int) -> None:
             connection.sendall(message)
 
 
+def repeat(port: int, folder: str, count: int) -> None:
+    """Send what is in files, the middle again and again, and wait for the other side's end."""
+    head, body, tail = (Path(folder, name).read_bytes() for name in ("head", "body", "tail"))
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.sendall(head)
+        for _ in range(count):
+            connection.sendall(body)
+        connection.sendall(tail)
+        connection.shutdown(socket.SHUT_WR)
+        with contextlib.suppress(ConnectionResetError):  # some never read the last byte
+            connection.recv(1)
+
+
+def serve(port: int, count: int, request_nbytes: int, reply_nbytes: int) -> None:
+    """Answer requests on many connections, until the first is closed. Replies never fill one."""
+    reply = (reply_nbytes - 4).to_bytes(4, "big") + bytes(reply_nbytes - 4)
+    selector = selectors.DefaultSelector()
+    missing: dict[socket.socket, int] = {}
+    for _ in range(count):
+        connection = socket.create_connection(("127.0.0.1", port))
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
+        selector.register(connection, selectors.EVENT_READ, connection)
+        missing[connection] = request_nbytes
+    while True:
+        for key, _ in selector.select():
+            connection = key.data
+            nbytes = len(connection.recv(missing[connection]))
+            if not nbytes:
+                return
+            missing[connection] -= nbytes
+            if not missing[connection]:
+                missing[connection] = request_nbytes
+                connection.sendall(reply)
+
+
 if __name__ == "__main__":
     what, *words = sys.argv[1:]
     jobs: dict[str, Callable[..., None]] = {
@@ -64,5 +105,7 @@ if __name__ == "__main__":
         "drain": drain,
         "idle": idle,
         "answer": answer,
+        "repeat": repeat,
+        "serve": serve,
     }
     jobs[what](*(int(word) if word.isdigit() else word for word in words))

@@ -70,6 +70,8 @@ def main() -> None:
             for kind in ("batch", "receive", "trio")
         }
         contests.append(Contest(size_name(nbytes), "ns", in_turn(rivals, turns)))
+    for contest in contests[1:3]:  # such as most are
+        report.headline(f"datagrams of {contest.work}, in batches", contest, "batch", ["trio"])
     report.compare("Receiving a datagram, ns", contests, [("batch", "trio"), ("receive", "trio")])
     options.finish(report)
 

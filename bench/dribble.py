@@ -149,7 +149,7 @@ async def with_stream(delimiters: tuple[bytes, ...], drips: Drips) -> bytes:
     """Read from a buffered reader."""
     reader = BufReader(Dripping(drips))
     line = await reader.read_until(delimiters, max_bytes=drips.nbytes + len(END))
-    return line.to_bytes().removesuffix(END)
+    return line[: -len(END)].to_bytes()
 
 
 async def with_asyncio(drips: Drips) -> bytes:

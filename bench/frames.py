@@ -12,6 +12,7 @@ counts them:
     slices             by hand, in plain trio: what is left and what came, added, and slices of it
     offsets            by hand: a `bytearray` and slices, what was taken deleted at the end
     asyncio            `StreamReader.readexactly(4)`, then as many as it says: one by one
+    uvloop             the same under uvloop's loop
     anyio              `BufferedByteReceiveStream.receive_exactly`, so, too, on trio
     tricycle           `BufferedReceiveStream.receive_exactly`, so, too
 
@@ -33,8 +34,9 @@ from typing import Any
 
 import anyio
 import tricycle
+from _loops import ASYNCIO, TRIO, remark_if_missing
 from _measure import Options, Report, size_name
-from _messages import ASYNCIO, ForAnyio, Rival, by_rival, contests, of_ours, of_trio
+from _messages import ForAnyio, Rival, by_rival, contests, of_ours, of_trio, under_uvloop
 from _messages import sample as sample_of
 from anyio.streams.buffered import BufferedByteReceiveStream
 
@@ -162,6 +164,8 @@ ONE_BY_ONE = {
     "anyio": Rival(with_anyio, share=0.02),
     "tricycle": Rival(with_tricycle, share=0.05),
 }
+ONE_BY_ONE |= under_uvloop(ONE_BY_ONE)
+OTHER_LOOPS = {name: rival for name, rival in ONE_BY_ONE.items() if rival.loop != TRIO}
 RIVALS = {**OUR_KINDS, **BY_HAND, **ONE_BY_ONE}
 
 
@@ -176,7 +180,7 @@ def sample(rival: str, nbytes: int, messages: int) -> dict[str, float]:
 def compared(report: Report, nbytes: int, turns: int, messages: int) -> None:
     """Measure frames of one size, print the table and say what became of the promises."""
     is_small = nbytes == SMALL_NBYTES
-    names = RIVALS if is_small else {**OUR_KINDS, **BY_HAND, BY_ASYNCIO: RIVALS[BY_ASYNCIO]}
+    names = RIVALS if is_small else {**OUR_KINDS, **BY_HAND, **OTHER_LOOPS}
     work: dict[str, dict[str, object]] = {
         name: {"rival": name, "nbytes": nbytes, "messages": messages} for name in names
     }
@@ -184,6 +188,9 @@ def compared(report: Report, nbytes: int, turns: int, messages: int) -> None:
     frames = f"{PREFIX_NBYTES} B + {size_name(nbytes)}"
     title = f"Frames of {frames} over loopback TCP, {turns} turns"
     report.add(by_rival(title, (cpu, wall), OURS), (cpu, wall))
+    others = [name for name in names if name not in OUR_KINDS]
+    at_most = TO_HAND_AT_MOST if is_small else None
+    report.headline(f"frames of {frames}, in batches", cpu, OURS, others, at_most=at_most)
     for each in (cpu, wall):
         best = min(BY_HAND, key=each.median)
         words = f"{frames}, {each.work} time of"
@@ -201,8 +208,9 @@ def main() -> None:
     options = Options.parse(__doc__)
     options.answer(sample)
     report = Report()
+    remark_if_missing(report)
     turns, messages, nbytes_of_large = (
-        (3, 500_000, 200 << 20) if options.quick else (11, 2_000_000, 1 << 30)
+        (1, 100_000, 32 << 20) if options.quick else (11, 2_000_000, 1 << 30)
     )
     compared(report, SMALL_NBYTES, turns, messages)
     for nbytes in LARGE:

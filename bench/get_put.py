@@ -227,6 +227,7 @@ def main() -> None:
     for done in contests:
         if done.work in PROMISED:
             rival, at_most = PROMISED[done.work]
+            report.headline(done.work, done, "ours", [rival], at_most=at_most)
             report.promised(f"{done.work} ÷ {rival}", at_most, done.ratio("ours", rival))
     options.finish(report)
 

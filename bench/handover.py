@@ -101,6 +101,7 @@ def main() -> None:
     report.compare("Handing bytes to another process", contests)
     for each in contests:
         if each.work == size_name(PROMISED_NBYTES):
+            report.headline(f"{each.work} to another process", each, "share")
             ratio = each.ratio("share", "pickle")
             report.promised(f"share ÷ pickle, {each.work}", PROMISED_RATIO, ratio)
             report.remark(f"{each.work}: {1 / ratio:,.0f} times as quick as pickling")

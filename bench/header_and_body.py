@@ -118,6 +118,13 @@ def main() -> None:
         for count in COUNTS
     ]
     report.compare("One message of several pieces, sent", [*bodies.values(), *small])
+    rivals = ["join, send_all", "send_all each"]
+    body = size_name(BODY_WORTH_GATHERING)
+    report.headline(
+        f"send a header and {body}", bodies[BODY_WORTH_GATHERING], "write_parts", rivals
+    )
+    scenario = f"send {COUNTS[1]} pieces of {SMALL_NBYTES} B"
+    report.headline(scenario, small[1], "write_parts", rivals, at_most=SMALL_AT_MOST)
     for nbytes, each in bodies.items():
         if nbytes >= BODY_WORTH_GATHERING:
             ratio = each.ratio("write_parts", "join, send_all")

@@ -132,6 +132,7 @@ def main() -> None:
         ]
         for kind in KINDS
     ]
+    report.headline("memory of an idle connection", resident, "ours", ["trio", "own buffer"])
     columns = ["kind", "KiB/connection", "min..max", "÷ trio", "over silent", "lent, KiB in all"]
     report.add(Table(f"{count:,} connections that wait", columns, rows), [resident])
     options.finish(report)

@@ -181,6 +181,10 @@ def streams(report: Report, *, turns: int, sends: int) -> None:
         for count, nbytes in MIXES
     ]
     report.compare("A view of several pieces through a stream", contests)
+    for (count, nbytes), contest in zip(MIXES, contests, strict=True):
+        if count == 16:  # the others are alike
+            scenario = f"send {count} pieces of {size_name(nbytes)}"
+            report.headline(scenario, contest, "write_view")
 
 
 def draw(curves: dict[int, tuple[list[int], list[Contest], float]], path: Path) -> None:

@@ -161,6 +161,7 @@ def main() -> None:
     report.promised(
         "lease and return of 64 KiB ÷ bytearray(65536)", 0.3, at_64_kib.ratio("shelf", "bytearray")
     )
+    report.headline("reserve and drop 64 KiB", at_64_kib, "reserve", NEW_MEMORY, at_most=1.0)
     if options.plot is not None:
         draw(contests, pays_from, options.plot)
     options.finish(report)

@@ -10,6 +10,7 @@ fresh process that receives until the end, loops over the lines and counts them:
     split              by hand, in plain trio: what is left and what came, added, and `bytes.split`
     offsets            by hand: a `bytearray`, `find` and a slice, what was taken deleted at the end
     asyncio            `StreamReader.readline()`: one by one, without a batch
+    uvloop             the same under uvloop's loop
     anyio              `BufferedByteReceiveStream.receive_until`, on trio: one by one
     tricycle           `TextReceiveStream.receive_line`, as `str`: one by one
 
@@ -28,8 +29,9 @@ from functools import partial
 
 import anyio
 import tricycle
+from _loops import ASYNCIO, remark_if_missing
 from _measure import Options, Report
-from _messages import ASYNCIO, ForAnyio, Rival, by_rival, contests, of_ours, of_trio
+from _messages import ForAnyio, Rival, by_rival, contests, of_ours, of_trio, under_uvloop
 from _messages import sample as sample_of
 from anyio.streams.buffered import BufferedByteReceiveStream
 
@@ -127,14 +129,13 @@ BY_HAND = {
     "offsets": Rival(partial(with_offsets, size=None)),
     "offsets, 256 KiB": Rival(partial(with_offsets, size=READ_NBYTES)),
 }
-RIVALS = {
-    OURS: Rival(with_ours),
-    TEXT: Rival(with_text),
-    **BY_HAND,
+ONE_BY_ONE = {
     "asyncio": Rival(with_asyncio, ASYNCIO, share=0.1),
     "anyio": Rival(with_anyio, share=0.1),
     "tricycle": Rival(with_tricycle, share=0.1),
 }
+ONE_BY_ONE |= under_uvloop(ONE_BY_ONE)
+RIVALS = {OURS: Rival(with_ours), TEXT: Rival(with_text), **BY_HAND, **ONE_BY_ONE}
 
 
 def sample(rival: str, messages: int) -> dict[str, float]:
@@ -147,13 +148,17 @@ def main() -> None:
     options = Options.parse(__doc__)
     options.answer(sample)
     report = Report()
-    turns, messages = (3, 500_000) if options.quick else (11, 2_000_000)
+    remark_if_missing(report)
+    turns, messages = (1, 100_000) if options.quick else (11, 2_000_000)
     work: dict[str, dict[str, object]] = {
         name: {"rival": name, "messages": messages} for name in RIVALS
     }
     cpu, wall = contests(__file__, "", work, turns)
     title = f"Lines of {LINE_NBYTES} bytes over loopback TCP, {turns} turns"
     report.add(by_rival(title, (cpu, wall), OURS), (cpu, wall))
+    others = [*BY_HAND, *ONE_BY_ONE]
+    scenario = f"lines of {LINE_NBYTES} B, in batches"
+    report.headline(scenario, cpu, OURS, others, at_most=AT_MOST)
     for each in (cpu, wall):
         best = min(BY_HAND, key=each.median)
         for ours in (OURS, TEXT):

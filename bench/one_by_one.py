@@ -11,6 +11,7 @@ message:
     ours, receive      `await receive()`: a checkpoint for each message
     ours, read_...     `await read_line()`, or `await read_exactly(n)` twice
     asyncio            `readline`, or `readexactly` twice
+    uvloop             the same under uvloop's loop
     anyio              `receive_until`, or `receive_exactly` twice, on trio
     tricycle           `TextReceiveStream.receive_line`, or `receive_exactly` twice
 
@@ -33,8 +34,9 @@ from typing import Any
 import frames
 import lines
 import trio
+from _loops import ASYNCIO, remark_if_missing
 from _measure import Contest, Options, Report
-from _messages import ASYNCIO, Rival, by_rival, contests, of_ours
+from _messages import Rival, by_rival, contests, of_ours, under_uvloop
 from _messages import sample as sample_of
 from _talk import PREFIX_NBYTES, message
 from frames import SMALL_NBYTES
@@ -173,6 +175,8 @@ RIVALS = {
         "tricycle": Rival(frames.with_tricycle, share=0.1),
     },
 }
+for _rivals in RIVALS.values():
+    _rivals |= under_uvloop(_rivals)
 NBYTES = {LINES: LINE_NBYTES, FRAMES: SMALL_NBYTES}
 
 
@@ -189,6 +193,8 @@ def one_by_one(report: Report, kind: str, turns: int, messages: int) -> None:
     cpu, wall = contests(__file__, "", work, turns)
     title = f"{kind.capitalize()} one by one, over loopback TCP, {turns} turns"
     report.add(by_rival(title, (cpu, wall), TRY), (cpu, wall))
+    others = [name for name in cpu.samples if not name.startswith("ours")]
+    report.headline(f"{kind} one by one", cpu, TRY, others, at_most=TO_ASYNCIO_AT_MOST)
     for each in (cpu, wall):
         for ours in (name for name in (TRY, VIEWS, PAIR) if name in each.samples):
             for rival in ("asyncio", "anyio", "tricycle"):
@@ -247,7 +253,8 @@ def main() -> None:
     options = Options.parse(__doc__)
     options.answer(sample)
     report = Report()
-    turns, messages, samples = (3, 100_000, 300) if options.quick else (11, 500_000, 3_000)
+    remark_if_missing(report)
+    turns, messages, samples = (1, 30_000, 300) if options.quick else (11, 500_000, 3_000)
     for kind in (LINES, FRAMES):
         one_by_one(report, kind, turns, messages)
     compared_with_checkpoints(report, samples)

@@ -166,6 +166,8 @@ def main() -> None:
             contests.append(Contest.of(work, "µs each command", rivals, turns))
     report.compare(f"{TASKS} tasks with pipelines of {COMMANDS} commands", contests)
     for contest in contests:
+        scenario = f"Redis pipelines, {contest.work}"
+        report.headline(scenario, contest, "ours", parsers, at_most=AT_MOST)
         for name in parsers:
             report.promised(f"{contest.work}: ours ÷ {name}", AT_MOST, contest.ratio("ours", name))
     options.finish(report)

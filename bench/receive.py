@@ -12,6 +12,7 @@ process that receives until the end and does nothing with the bytes:
                              as there is something to read, up to 256 KiB
     asyncio BufferedProtocol one buffer of n bytes, filled again and again: nobody may keep it
     asyncio StreamReader     `StreamReader.read(n)` with a limit of n
+    uvloop ...               both of them under uvloop's loop
 
 How to read it: CPU s/GB is the receiving process's processor time for each 10^9 bytes and matters
 most, because a server has other work to do; lower is better. GB/s is wall time, and the
@@ -36,6 +37,7 @@ from typing import TypeAlias
 
 import attrs
 import trio
+from _loops import ASYNCIO, HAS_UVLOOP, TRIO, UVLOOP, remark_if_missing, run
 from _measure import (
     GB,
     Contest,
@@ -53,8 +55,9 @@ from _measure import (
 
 from trio_bytesbuf import BytesView, SocketStream
 
-TRIO, OURS, READS = "trio receive_some", "ours receive_view", "ours, reads of"
+BY_TRIO, OURS, READS = "trio receive_some", "ours receive_view", "ours, reads of"
 BUFFERED, READER = "asyncio BufferedProtocol", "asyncio StreamReader"
+UV_BUFFERED, UV_READER = "uvloop BufferedProtocol", "uvloop StreamReader"
 SIZES = (65_536, 262_144, 1_048_576)
 MESSAGE = bytes(100)
 READY_NBYTES = (100, 4 << 10, 64 << 10)
@@ -150,12 +153,14 @@ async def with_stream_reader(connection: socket.socket, size: int) -> Received:
 
 def receive(kind: str, connection: socket.socket, size: int | None) -> Received:
     """Run the event loop that this kind of receiver needs."""
-    ours = {TRIO: with_trio, OURS: with_ours, READS: with_reads_of}
+    ours = {BY_TRIO: with_trio, OURS: with_ours, READS: with_reads_of}
     if kind in ours:
-        return trio.run(ours[kind], connection, size)
+        return run(TRIO, ours[kind], connection, size)
     assert size is not None
-    receiver = with_buffered_protocol if kind == BUFFERED else with_stream_reader
-    return asyncio.run(receiver(connection, size))
+    loop = ASYNCIO if kind in {BUFFERED, READER} else UVLOOP
+    is_buffered = kind in {BUFFERED, UV_BUFFERED}
+    receiver = with_buffered_protocol if is_buffered else with_stream_reader
+    return run(loop, receiver, connection, size)
 
 
 def sample(kind: str, size: int | None, nbytes: int) -> dict[str, float]:
@@ -185,11 +190,14 @@ class Rival:
 
 
 RIVALS = [
-    *(Rival(kind, size) for size in (None, *SIZES) for kind in (OURS, TRIO)),
+    *(Rival(kind, size) for size in (None, *SIZES) for kind in (OURS, BY_TRIO)),
     *(Rival(READS, size) for size in SIZES),
     *(Rival(BUFFERED, size) for size in SIZES),
     *(Rival(READER, size) for size in SIZES[:2]),
 ]
+if HAS_UVLOOP:
+    RIVALS += [Rival(UV_BUFFERED, size) for size in SIZES]
+    RIVALS += [Rival(UV_READER, size) for size in SIZES[:2]]
 
 
 def bulk(report: Report, *, turns: int, nbytes: int) -> tuple[Contest, Contest]:
@@ -209,7 +217,7 @@ def bulk(report: Report, *, turns: int, nbytes: int) -> tuple[Contest, Contest]:
     kib = contest("receive in bulk", "KiB/receive", "kib")
     rows = []
     for rival in RIVALS:
-        name, same, default = str(rival), str(Rival(TRIO, rival.size)), str(Rival(TRIO, None))
+        name, same, default = str(rival), str(Rival(BY_TRIO, rival.size)), str(Rival(BY_TRIO, None))
         speeds = sorted(1 / each for each in wall.samples[name])
         rows.append(
             [
@@ -228,14 +236,17 @@ def bulk(report: Report, *, turns: int, nbytes: int) -> tuple[Contest, Contest]:
     report.add(Table(title, [*columns, "min..max", "KiB/receive"], rows), (cpu, wall, kib))
     for size in SIZES:
         for kind in (OURS, READS):
-            ratio = cpu.ratio(str(Rival(kind, size)), str(Rival(TRIO, size)))
+            ratio = cpu.ratio(str(Rival(kind, size)), str(Rival(BY_TRIO, size)))
             report.promised(f"CPU s/GB of {kind} {size_name(size)} ÷ trio's", 0.87, ratio)
-    ratio = cpu.ratio(str(Rival(OURS, None)), str(Rival(TRIO, None)))
-    report.promised("CPU s/GB ÷ trio's, both at their defaults", 0.75, ratio)
+    ours, theirs = str(Rival(OURS, None)), str(Rival(BY_TRIO, None))
+    report.promised("CPU s/GB ÷ trio's, both at their defaults", 0.75, cpu.ratio(ours, theirs))
+    report.headline("receive in bulk, defaults", cpu, ours, [theirs], at_most=0.75)
     best = {
         whose: min((str(each) for each in RIVALS if each.kind in kinds), key=wall.median)
         for whose, kinds in ((OURS, (OURS, READS)), (BUFFERED, (BUFFERED,)))
     }
+    others = [str(each) for each in RIVALS if each.kind not in {OURS, READS}]
+    report.headline("receive in bulk, best sizes", wall, best[OURS], others, at_most=1.0)
     ratio = wall.ratio(best[OURS], best[BUFFERED])
     report.promised(f"wall time of {best[OURS]} ÷ that of {best[BUFFERED]}", 1.0, ratio)
     return cpu, wall
@@ -258,7 +269,7 @@ def wrapped(kind: str, ours: socket.socket) -> Stream:
     """Return a stream of the kind's library."""
     ours.setblocking(False)
     stream = trio.socket.from_stdlib_socket(ours)
-    return trio.SocketStream(stream) if kind == TRIO else SocketStream(stream)
+    return trio.SocketStream(stream) if kind == BY_TRIO else SocketStream(stream)
 
 
 def microseconds_ready(kind: str, messages: int, *, nbytes: int) -> float:
@@ -325,12 +336,14 @@ def small(report: Report, *, turns: int, messages: int) -> None:
         for nbytes in READY_NBYTES
     }
     work["100 B there and back"] = microseconds_echoed
-    kinds = (OURS, TRIO, "ours receive_some")
+    kinds = (OURS, BY_TRIO, "ours receive_some")
     contests = [
         Contest.of(name, "µs", {kind: partial(how, kind, messages) for kind in kinds}, turns)
         for name, how in work.items()
     ]
     report.compare("Single messages over a socketpair, in one process", contests)
+    for contest in contests:
+        report.headline(f"receive: {contest.work}", contest, OURS, [BY_TRIO])
 
 
 def draw(cpu: Contest, wall: Contest, path: Path) -> None:
@@ -338,7 +351,8 @@ def draw(cpu: Contest, wall: Contest, path: Path) -> None:
     from matplotlib import pyplot as plt  # only here: the figures need no plot
 
     names = [str(rival) for rival in RIVALS]
-    colours = {OURS: "C0", READS: "C0", TRIO: "C1", BUFFERED: "C2", READER: "C3"}
+    colours = {OURS: "C0", READS: "C0", BY_TRIO: "C1", BUFFERED: "C2", READER: "C3"}
+    colours |= {UV_BUFFERED: "C4", UV_READER: "C5"}
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 5), sharey=True, layout="constrained")
     colour = [colours[rival.kind] for rival in RIVALS]
     left.barh(names, [cpu.median(name) for name in names], color=colour)
@@ -354,7 +368,8 @@ def main() -> None:
     options = Options.parse(__doc__, plot="receive.png")
     options.answer(sample)
     report = Report()
-    turns, nbytes, messages = (3, 256 * 10**6, 2_000) if options.quick else (7, 10**9, 20_000)
+    remark_if_missing(report)
+    turns, nbytes, messages = (1, 32 * 10**6, 1_000) if options.quick else (7, 10**9, 20_000)
     cpu, wall = bulk(report, turns=turns, nbytes=nbytes)
     small(report, turns=turns, messages=messages)
     if options.plot is not None:

@@ -171,6 +171,8 @@ def main() -> None:
 
     contests = [contest("CPU s/GB", "cpu"), contest("wall s/GB", "wall")]
     report.compare(f"Passing on {nbytes / GB:g} GB, {turns} turns", contests)
+    loops = ["trio, default", "trio, 256 KiB"]
+    report.headline("relay, without splice", contests[1], "relay", loops, at_most=1.0)
     best = contests[1].ratio("relay", "trio, 256 KiB")
     report.promised(
         "wall s/GB ÷ trio's at its default", 1 / 1.5, contests[1].ratio("relay", "trio, default")

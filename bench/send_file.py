@@ -102,6 +102,7 @@ def main() -> None:
 
     cpu, wall = contest("CPU s/GB", "cpu"), contest("wall s/GB", "wall")
     report.compare(f"Sending a file of {mebibytes} MiB, {turns} turns", [cpu, wall])
+    report.headline("a file to a socket", wall, "send_file", READS, at_most=1 / ENOUGH)
     for kind in RIVALS:
         report.remark(f"{kind}: {1 / wall.median(kind):.2f} GB/s")
     for kind in READS:

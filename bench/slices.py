@@ -103,6 +103,15 @@ WORK: dict[str, Statements] = {
 }
 
 
+SHOWN = (
+    "slice 64 B, one piece",
+    "slice 64 KiB, one piece",
+    "join 16 of 16 KiB",
+    "find, not in 16 pieces",
+)
+"""What the picture of all scenarios shows."""
+
+
 def main() -> None:
     """Measure and print."""
     options = Options.parse(__doc__)
@@ -122,6 +131,9 @@ def main() -> None:
         for work, statements in WORK.items()
     ]
     report.compare("Views against memoryviews and bytes", contests)
+    for contest in contests:
+        if contest.work in SHOWN:
+            report.headline(contest.work, contest, "view")
     for contest in contests:
         if contest.work.startswith("slice") and "one piece" in contest.work:
             ratio = contest.ratio("view", "memoryview")

@@ -70,6 +70,9 @@ def main() -> None:
         for size in map(size_name, SIZES)
     ]
     report.compare("Cut in the middle and joined again", by_size, RATIOS)
+    for contest in (by_size[0], by_size[-1]):
+        scenario = f"cut and join {contest.work}"
+        report.headline(scenario, contest, "BytesBuf", ["bytearray", "bytes"])
     by_type = [
         Contest(name, "ns", {size: samples[f"{name} {size}"] for size in map(size_name, SIZES)})
         for name in SETUP

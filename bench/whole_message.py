@@ -159,6 +159,13 @@ def main() -> None:
     ]
     ratios = [(OURS, rival) for rival in AT_LEAST]
     report.compare(f"Receiving {size_name(MESSAGE_NBYTES)} as a whole", contests, ratios)
+    report.headline(
+        f"a message of {size_name(MESSAGE_NBYTES)} in one piece",
+        contests[0],
+        OURS,
+        AT_LEAST,
+        at_most=1 / AT_LEAST[JOIN],
+    )
     for contest in contests:
         for rival, times in AT_LEAST.items():
             promise = f"{contest.work}: {OURS} ÷ {rival}"

@@ -8,11 +8,9 @@ block is scribbled over when it is leased, so that whoever still looks at it see
 
 import contextlib
 import functools
-import gc
 import itertools
 import os
 import pickle
-import sys
 import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -276,12 +274,9 @@ class ProvidersMachine(BytesMachine):
     def drop_one_from_the_middle(self, pick: int) -> None:
         del self.kept[pick % len(self.kept)]
 
-    def teardown(self) -> None:
-        """Drop everything; nothing is lent then by any provider, and every hook has run."""
-        super().teardown()
-        if sys.exception() is not None:
-            return
-        gc.collect()
+    def check_that_all_is_home(self) -> None:
+        """Nothing is lent by any provider, and every hook has run."""
+        super().check_that_all_is_home()
         _release.run_hooks_that_are_due()
         for name, memory in self.providers.items():
             if hasattr(memory, "statistics") and name != "shared":

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
-from bincode_types import HOOKS, Case, cases
+import pytest
+from bincode_types import HOOKS, LEAVES, Case, cases
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from trio_bytesbuf import BytesView, DecodeError, EncodeError
-from trio_bytesbuf.wire import Bincode
-from trio_bytesbuf.wire._bincode_explain_decode import explain_decode
-from trio_bytesbuf.wire._bincode_explain_encode import explain_encode
-from trio_bytesbuf.wire._schema_nodes import check_schema
+from trio_bytesbuf.wire import Array, Bincode, f32, f64, u64
+from trio_bytesbuf.wire.bincode._explain_decode import explain_decode
+from trio_bytesbuf.wire.bincode._explain_encode import explain_encode
+from trio_bytesbuf.wire.bincode._schema_nodes import check_schema
 
 quick = settings(
     max_examples=150,
@@ -26,6 +27,10 @@ quick = settings(
 )
 
 LIMITS = {"max_nbytes": 20_000, "max_depth": 40}
+
+
+NANS = [0x7F800001, 0x7FC00000, 0xFFC12345, 0xFFBFFFFF, 0x7F800000, 0xFF800000]
+"""Quiet ones, signalling ones, and infinities."""
 
 
 def codec_for(case: Case) -> Bincode[Any]:
@@ -139,3 +144,45 @@ def test_what_is_no_value_of_the_type_is_not_written(data: st.DataObject) -> Non
         if written == "value":
             check_both_ways(codec, found)
             assert decoded_fast(codec, found)[0] == "value"
+
+
+@settings(quick, max_examples=25)
+@given(st.data())
+@pytest.mark.parametrize("case", LEAVES, ids=lambda case: str(case.tp)[-60:])
+def test_many_are_the_bytes_of_each_one_after_the_other(case: Case, data: st.DataObject) -> None:
+    """What is read and written at once, in lists, arrays and runs, is what it is one by one."""
+    one = Bincode(case.tp, hooks=HOOKS)
+    values = data.draw(st.lists(case.values, max_size=20))
+    wires = [one.encode(value) for value in values]
+    many = Bincode(list[case.tp], hooks=HOOKS)
+    joined = Bincode(u64).encode(len(values)) + b"".join(wires)
+    array = Bincode(Annotated[list[case.tp], Array(len(values))], hooks=HOOKS)
+    run = Bincode(tuple[*[case.tp] * len(values)] if values else tuple[()], hooks=HOOKS)
+    for codec, wire, value in (
+        (many, joined, values), (array, joined[1:], values), (run, joined[1:], tuple(values)),
+    ):  # fmt: skip
+        assert codec.encode(value) == wire
+        assert codec.decode(wire) == value
+        for at in range(min(len(wire), 30)):
+            byte = data.draw(st.sampled_from([0, 2, 3, 250, 251, 252, 253, 255]))
+            check_both_ways(codec, wire[:at] + bytes([byte]) + wire[at + 1 :])
+
+
+@given(st.lists(st.integers(0, (1 << 32) - 1) | st.sampled_from(NANS), min_size=2, max_size=20))
+def test_floats_keep_every_bit(numbers: list[int]) -> None:
+    """Also those of NaNs, quiet and signalling ones, alone, in lists and in runs."""
+    wire = b"".join(number.to_bytes(4, "little") for number in numbers)
+    run = Bincode(tuple[*[f32] * len(numbers)])
+    many = Bincode(Annotated[list[f32], Array(len(numbers))])
+    alone = Bincode(f32)
+    for codec in (run, many):
+        assert codec.encode(codec.decode(wire)) == wire
+        assert encoded_slowly(codec, decoded_slowly(codec, wire)[1]) == wire
+    assert (
+        b"".join(alone.encode(alone.decode(wire[at : at + 4])) for at in range(0, len(wire), 4))
+        == wire
+    )
+    if len(numbers) % 2 == 0:
+        wide = Bincode(list[f64])
+        wire = Bincode(u64).encode(len(numbers) // 2) + wire
+        assert wide.encode(wide.decode(wire)) == wire

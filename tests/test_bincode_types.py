@@ -19,7 +19,9 @@ from typing import (
     Annotated,
     Any,
     ClassVar,
+    Dict,
     Final,
+    ForwardRef,
     Generic,
     List,
     Literal,
@@ -59,6 +61,8 @@ from trio_bytesbuf.wire import (
     u64,
     u128,
 )
+from trio_bytesbuf.wire.bincode._explain_decode import explain_decode
+from trio_bytesbuf.wire.bincode._write_decoder import compile_reader
 
 T = TypeVar("T")
 
@@ -96,6 +100,10 @@ class Colour(enum.Enum):
     RED = "r"
     GREEN = "g"
     ALSO_RED = "r"
+
+
+class Paint(enum.Enum):
+    RED = "r"
 
 
 class Weekday(enum.IntEnum):
@@ -151,6 +159,27 @@ class Even:
             raise ValueError(f"{value} is odd")
 
 
+@attrs.define
+class Box:
+    a: u8
+    corner: Point
+    flags: tuple[u8, bool]
+    sides: Annotated[tuple[f32, ...], Array(2)]
+    colour: Colour
+
+
+@attrs.define
+class Umlaut:
+    größe: u8
+    ﬁx: u8 = attrs.field(kw_only=True)  # the compiler makes "fi" of it
+
+
+Strange: Any = attrs.make_class(
+    "Strange",
+    {"größe": attrs.field(type=u8), "weiß": attrs.field(type=u8, kw_only=True)},
+)
+
+
 Json = Union[None, bool, int, str, list["Json"], dict[str, "Json"]]
 UserId = NewType("UserId", u32)
 Inner = NewType("Inner", str)
@@ -200,6 +229,16 @@ WRITTEN: list[tuple[Any, Any, str]] = [
     (Some[Some[u8 | None] | None], Some(Some(None)), "0100"),
     (Final[u8], 1, "01"),
     (Annotated[u8, "a remark"], 1, "01"),
+    (Annotated[str, "a remark"], "x", "0178"),
+    (Dict[str, List[u8]], {"a": [1]}, "0101610101"),
+    (
+        Box,
+        Box(1, Point(2, 3), (4, True), (1.0, 2.0), Colour.GREEN),
+        "01020304010000803f0000004001",
+    ),
+    (Umlaut, Umlaut(1, ﬁx=2), "0102"),
+    (Strange, Strange(1, weiß=2), "0102"),
+    (list[ForwardRef("Path", module="pathlib")], [pathlib.Path("a")], "010161"),
     (uuid.UUID, uuid.UUID(int=1), "10" + "00" * 15 + "01"),
     (pathlib.PurePosixPath, pathlib.PurePosixPath("/a"), "022f61"),
     (timedelta, timedelta(seconds=1, microseconds=1), "01fbe803"),
@@ -443,6 +482,9 @@ REFUSED: list[tuple[Any, str]] = [
     (time, "take ChronoNaiveTime"),
     (Literal[1], "no type of Rust"),
     (Flags, "flags are combined"),
+    (dict[int], "say of what"),
+    (Optional[list["Missing"]], "name 'Missing' is not defined"),
+    (Annotated[list[u8], Array(2), Array(3)], "two things at once"),
     (Untyped, r"Untyped\.a: .*its field a has no type"),
     (OwnInit, "another order"),
     (WithInitVar, "its constructor does not take its fields"),
@@ -560,9 +602,11 @@ WRONG: list[tuple[Any, Any, str]] = [
     (list[Point], [Point(0, 0), Point(None, 0)], r"\[1\]\.x: an int is expected"),
     (Colour, "r", "a member of Colour is expected, not str"),
     (Weekday, 1, "a member of Weekday is expected, not int"),
+    (Colour, Paint.RED, "a member of Colour is expected, not Paint"),
     (u8 | str, 1.5, "int or str is expected, not float"),
     (u8 | str, True, "an int is expected, not bool"),
     (Inner | Never, 5, "str is expected, not int"),
+    (Union[None, Never], 5, "nothing at all is expected, not int"),
     (timedelta, timedelta(-1), "a Duration cannot be negative"),
     (SystemDateTime, datetime(1969, 1, 1, tzinfo=UTC), "before 1970"),
     (SystemDateTime, datetime(2000, 1, 1), "needs a time zone"),
@@ -646,6 +690,9 @@ DAMAGED: list[tuple[Any, str, str, int, str]] = [
     (list[str], "0201610561", "[1]", 3, "it has 5 bytes, 1 are left"),
     (dict[str, bool], "01016102", "['a']", 3, "a bool is 0 or 1, not 2"),
     (dict[bool, u8], "010200", " (key 0)", 1, "a bool is 0 or 1, not 2"),
+    (tuple[u8, bool, f32], "010200000000", "[1]", 1, "a bool is 0 or 1, not 2"),
+    (tuple[u8, Annotated[list[bool], Array(2)]], "010103", "[1][1]", 2, "a bool is 0 or 1, not 3"),
+    (list[bool], "03010002", "[2]", 3, "a bool is 0 or 1, not 2"),
     (tuple[u8, u16], "01ff", "[1]", 1, "cannot begin with byte 255"),
     (Link, "010102", ".next.next", 3, "has 1 bytes"),
     (Link, "01010202", ".next.next", 3, "an Option begins with 0 or 1, not 2"),
@@ -832,6 +879,28 @@ def test_explanations_end_when_they_take_long() -> None:
     assert caught.value.path.startswith(".children[")
 
 
+def test_an_explanation_compiles_a_node_once() -> None:
+    """Not for each list of such items: a quarter of a MiB of lists took a second to be refused."""
+    codec = Bincode(list[list[list[int]]])
+    wire = codec.encode([[[1] * 64] * 63] * 63)
+    nodes: list[object] = []
+
+    def quick(node):
+        nodes.append(node)
+        return compile_reader(codec._schema, node)
+
+    with pytest.raises(DecodeError) as caught:
+        explain_decode(
+            codec._schema,
+            BytesView(wire[:-1] + b"\xff"),
+            max_nbytes=1 << 20,
+            max_depth=1,
+            quick=quick,
+        )
+    assert caught.value.path == "[62][62][63]"
+    assert len(nodes) == 1
+
+
 COLLIDING = [
     (set[u128], lambda number: number * ((1 << 61) - 1)),
     (frozenset[u128 | str], lambda number: number * ((1 << 61) - 1)),
@@ -933,6 +1002,14 @@ def test_a_hook_goes_before_what_is_known() -> None:
     assert Bincode(Point, hooks={Point: point}).encode(Point(5, 0)) == b"\5"
     number = Hook(u128, to_wire=lambda u: u.int, from_wire=lambda n: uuid.UUID(int=n))
     assert Bincode(uuid.UUID, hooks={uuid.UUID: number}).encode(uuid.UUID(int=5)) == b"\5"
+
+
+def test_values_of_a_hook_without_a_class_are_no_variants() -> None:
+    """A NewType is no class at run time, and what its hook makes of it is not known."""
+    hooks = {UserId: Hook(u32, to_wire=int, from_wire=UserId)}
+    assert Bincode(list[UserId], hooks=hooks).encode([UserId(5)]) == b"\1\5"
+    with pytest.raises(TypeError, match="UserId is no class that values could be told by"):
+        Bincode(Union[UserId, str], hooks=hooks)
 
 
 def test_a_hook_is_asked_about_values_of_its_class_only() -> None:

@@ -29,10 +29,10 @@ from trio_bytesbuf.wire import (
     u8,
     u32,
 )
-from trio_bytesbuf.wire._bincode_explain_decode import explain_decode
-from trio_bytesbuf.wire._bincode_explain_encode import explain_encode
-from trio_bytesbuf.wire._bincode_runtime import large_u32
-from trio_bytesbuf.wire._bincode_values import varint
+from trio_bytesbuf.wire.bincode._explain_decode import explain_decode
+from trio_bytesbuf.wire.bincode._explain_encode import explain_encode
+from trio_bytesbuf.wire.bincode._runtime import large_u32
+from trio_bytesbuf.wire.bincode._values import varint
 
 VECTORS = Path(__file__).parent / "vectors"
 

@@ -35,7 +35,7 @@ from trio_bytesbuf.buffered._cutter import (
     BATCH_VIEWS,
     ENOUGH_NBYTES,
 )
-from trio_bytesbuf.testing import Delay, FakeRead, memory_pair
+from trio_bytesbuf.testing import Delay, FakeRead, FakeWrite, memory_pair
 
 FRAMINGS: dict[str, Framing] = {
     "lines": Lines(),
@@ -513,3 +513,22 @@ async def test_a_receive_is_told_that_its_channel_was_closed():
         assert outcome == [b"one"] or isinstance(outcome[0], trio.ClosedResourceError)
         told += outcome != [b"one"]
     assert told
+
+
+class Counting(LengthPrefixed):
+    """A format of one's own that is made of one of ours."""
+
+    def wrap(self, payload):
+        assert type(payload) is BytesView
+        before, after = super().wrap(payload)
+        return before, after + bytes((payload.count(b"x"),))
+
+
+async def test_a_framing_of_ones_own_is_given_views_whatever_it_is_made_of() -> None:
+    """What is quick for ours is nothing that a subclass has to know of."""
+    sink = FakeWrite()
+    channel = BufWriter(sink).frame_sender(Counting(1))
+    await channel.send(b"xox")
+    await channel.send_batch([b"o", BytesView(b"xx")])
+    assert sink.contents == b"\3xox\2\1o\0\2xx\2"
+    await channel.aclose()

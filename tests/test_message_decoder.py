@@ -9,6 +9,7 @@ from typing import Any
 
 import attrs
 import pytest
+from counting import Functions
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from small_codecs import AsGiven, Even, Raw
@@ -18,6 +19,7 @@ from trio_bytesbuf import BytesView
 from trio_bytesbuf._errors import (
     ChecksumHandshakeFailed,
     ChecksumMismatch,
+    DecodeError,
     MessageTooLarge,
     MissingExtra,
     ProtocolVersionMismatch,
@@ -25,11 +27,14 @@ from trio_bytesbuf._errors import (
 )
 from trio_bytesbuf.testing import check_laws
 from trio_bytesbuf.wire import (
+    Bincode,
     MessageDecoder,
     MessageEncoder,
     MessageEvent,
+    MsgpackCodec,
     ProtocolVersion,
     ViewCodec,
+    u8,
 )
 from trio_bytesbuf.wire._format import length_of
 from trio_bytesbuf.wire._message_cutter import BATCH_MESSAGES, SMALL_NBYTES, MessageCutter
@@ -564,6 +569,23 @@ def test_a_message_that_drips_costs_its_own_length() -> None:
     assert decoder._buffer.memory_nbytes == 0
 
 
+@pytest.mark.parametrize("first", [1, 3000])
+def test_a_message_that_drips_is_looked_at_by_its_length_alone(first) -> None:
+    """However much of it is there, what came before is not copied again to be searched."""
+    decoder = MessageDecoder(Raw())
+    data = wire(bytes(6000))
+    decoder.feed(data[: 9 + first])
+    assert decoder.next_event() is NEED_DATA
+    with Functions() as functions:
+        for index in range(9 + first, len(data) - 1):
+            decoder.feed(data[index : index + 1])
+            assert decoder.next_event() is NEED_DATA
+    assert functions.entered["next_event"] == len(data) - 1 - 9 - first
+    assert functions.entered["text"] <= 20
+    decoder.feed(data[-1:])
+    assert decoder.next_event() == bytes(6000)
+
+
 def test_a_decoder_that_waits_keeps_little() -> None:
     """Of a block with a few bytes of a message in it, these are kept and not the block."""
     decoder = MessageDecoder(Raw())
@@ -574,6 +596,38 @@ def test_a_decoder_that_waits_keeps_little() -> None:
         taken += len(batch)
     assert taken == 499
     assert decoder._buffer.memory_nbytes < 200
+
+
+def no_message(codec, checksums: bool, nbytes: int) -> bytes:
+    """A whole message whose payload is no value, or, without a codec, not as it was sent."""
+    payload = Bincode(bytes).encode(b"\1" * nbytes)[:-1] + b"\5"
+    data = wire(payload if codec else b"x" * nbytes, checksums=checksums)
+    return data if codec else data[:-1] + bytes((data[-1] ^ 1,))
+
+
+@pytest.mark.parametrize("nbytes", [300, 100_000])
+@pytest.mark.parametrize(
+    ("codec", "checksums"),
+    [
+        (codec, checksums)
+        for codec in (Bincode(list[bool]), Bincode(tuple[BytesView, u8]), MsgpackCodec(int))
+        for checksums in (False, True)
+    ]
+    + [(None, True)],
+    ids=str,
+)
+def test_an_error_that_is_kept_holds_no_memory(codec, checksums, nbytes) -> None:
+    """Of what arrived, that is: the block would not come home as long as a log has the error."""
+    data = no_message(codec, checksums, nbytes)
+    before = sys.getrefcount(data)
+    for call in (MessageDecoder.next_event, MessageDecoder.next_events):
+        decoder = MessageDecoder(codec or ViewCodec())
+        decoder.feed(data)
+        with pytest.raises(DecodeError if codec else ChecksumMismatch) as caught:
+            call(decoder)
+        assert decoder.buffered_nbytes == 0
+        assert sys.getrefcount(data) == before
+        assert caught.value.__traceback__ is not None
 
 
 # Properties: any cut, any damage

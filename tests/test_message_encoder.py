@@ -248,3 +248,16 @@ def test_what_is_said_is_heard(values, sizes, checksums, version) -> None:
     assert heard == values
     assert decoder.version == version
     assert decoder.checks_checksums == encoder.sends_checksums
+
+
+def test_what_makes_the_values_may_say_something_itself() -> None:
+    """It goes first, and the header goes once: a second one would be read as messages."""
+    encoder = MessageEncoder(Text(), sends_checksums=False)
+    said: list[bytes] = []
+
+    def values():
+        said.append(encoder.encode("one"))
+        yield "two"
+
+    said.append(encoder.encode_many(values()))
+    assert b"".join(said) == encoder._header + b"\3one\3two"

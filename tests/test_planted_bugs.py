@@ -4,11 +4,11 @@ import contextlib
 from collections import deque
 from collections.abc import Callable
 
-import hypothesis
 import pytest
-from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine
 from machine import BytesMachine
 from machine_dividing import DividingMachine
+from planting import check_that_it_is_seen, play
 
 from trio_bytesbuf import BytesBuf, BytesView, MemoryInUse
 from trio_bytesbuf.mem import _shelf
@@ -29,23 +29,6 @@ def bug(symptom: str, machine: type[RuleBasedStateMachine] = BytesMachine) -> Ca
         BUGS.append(pytest.param(plant, symptom, machine, id=plant.__name__))
 
     return add
-
-
-def play(machine: type[RuleBasedStateMachine]) -> None:
-    """Run a machine until its first failure, which is not made any smaller."""
-    run_state_machine_as_test(
-        machine,
-        settings=hypothesis.settings(
-            max_examples=200,
-            stateful_step_count=40,
-            deadline=None,
-            database=None,
-            derandomize=True,
-            phases=[hypothesis.Phase.generate],
-            report_multiple_bugs=False,
-            suppress_health_check=list(hypothesis.HealthCheck),
-        ),
-    )
 
 
 # Blocks that are leased too early
@@ -229,10 +212,12 @@ def views_that_can_be_written(patch):
     """A view's pieces are writable."""
 
     def consume_and_forget(buf, nbytes):
+        if nbytes > len(buf):
+            return None
         pieces, _ = buf._cut_off(nbytes)
         return make_view(tuple(pieces), nbytes)
 
-    patch.setattr(BytesBuf, "consume", consume_and_forget)
+    patch.setattr(BytesBuf, "try_consume", consume_and_forget)
 
 
 @bug("other bytes")
@@ -538,11 +523,11 @@ def extend_reserves_before_it_is_refused(patch):
 def test_the_machine_sees_every_planted_bug(plant, symptom, machine, monkeypatch) -> None:
     """With the bug, some step shows what should never be seen: the bug's own symptom."""
     plant(monkeypatch)
-    with pytest.raises(AssertionError, match=f"^[^\n]*({symptom})"):
-        play(machine)
+    check_that_it_is_seen(machine, symptom)
 
 
 @pytest.mark.parametrize("machine", [BytesMachine, DividingMachine])
 def test_the_machine_sees_nothing_where_nothing_is_planted(machine) -> None:
-    """The same run of the same machine passes on the library as it is."""
-    play(machine)
+    """The same runs of the same machine pass on the library as it is."""
+    for seed in range(2):
+        play(machine, seed)

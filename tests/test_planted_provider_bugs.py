@@ -1,12 +1,10 @@
 """What the machine over all providers is worth: each bug planted here breaks one promise of one."""
 
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
-import hypothesis
 import pytest
-from hypothesis.stateful import run_state_machine_as_test
 from machine_providers import PROVIDERS, ProvidersMachine
+from planting import check_that_it_is_seen, play
 
 from trio_bytesbuf.mem import (
     _arena,
@@ -35,21 +33,9 @@ def bug(name: str, symptom: str) -> Callable:
     return add
 
 
-def play(name: str, max_examples: int = 200) -> None:
-    """Run the machine, over one provider, until its first failure; make that no smaller."""
-    run_state_machine_as_test(
-        type("Machine", (ProvidersMachine,), {"names": (name,)}),
-        settings=hypothesis.settings(
-            max_examples=max_examples,
-            stateful_step_count=40,
-            deadline=None,
-            database=None,
-            derandomize=True,
-            phases=[hypothesis.Phase.generate],
-            report_multiple_bugs=False,
-            suppress_health_check=list(hypothesis.HealthCheck),
-        ),
-    )
+def machine_over(name: str) -> type[ProvidersMachine]:
+    """Return the machine over one provider."""
+    return type("Machine", (ProvidersMachine,), {"names": (name,)})
 
 
 @bug("hooked", "other bytes")
@@ -115,29 +101,14 @@ def forks_that_nobody_notices(patch):
     patch.setattr(_shared_segment.Segment, "is_home", lambda _: True)
 
 
-def words_of(exc: BaseException) -> Iterator[str]:
-    """Yield what it says, and what those say that it is a group of.
-
-    What fails in one run and not when it is played again is in a group of Hypothesis's.
-    """
-    yield str(exc)
-    for inner in getattr(exc, "exceptions", ()):
-        yield from words_of(inner)
-
-
 @pytest.mark.parametrize(("plant", "name", "symptom"), BUGS)
 def test_the_machine_sees_every_planted_bug(plant, name, symptom, monkeypatch) -> None:
     """Each bug makes it fail, with the words that belong to it."""
     plant(monkeypatch)
-    with pytest.raises(BaseException) as caught:  # its words are looked at below
-        play(name, max_examples=2000)  # some need up to 300, which depends on the draws
-    assert re.search(symptom, "\n".join(words_of(caught.value)))
+    check_that_it_is_seen(machine_over(name), symptom, max_examples=400)
 
 
 @pytest.mark.parametrize("name", sorted(PROVIDERS))
 def test_the_machine_sees_nothing_where_nothing_is_planted(name) -> None:
     """The failures above are the bugs'."""
-    run_state_machine_as_test(
-        type("Machine", (ProvidersMachine,), {"names": (name,)}),
-        settings=hypothesis.settings(max_examples=10, stateful_step_count=30, deadline=None),
-    )
+    play(machine_over(name), max_examples=20)

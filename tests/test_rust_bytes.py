@@ -8,42 +8,20 @@ purpose, `DIFFERENCES` has the reason and both answers, and both are checked.
 from __future__ import annotations
 
 import itertools
-import os
-import shutil
-import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from rust_peer import FETCH_SECONDS, Rust, cargo
+from rust_peer import Rust, built
 from rust_scripts import ours, shown
 
 
 @pytest.fixture(scope="session")
 def rust(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rust]:
-    """Build the program, if need be, and run it. A program that does not compile is a failure."""
-    if shutil.which("cargo") is None:
-        pytest.skip("cargo is not installed")
-    if (wish := os.environ.get("CARGO_TARGET_DIR")) is not None:
-        target = Path(wish).absolute()
-    elif (cache := getattr(pytestconfig, "cache", None)) is not None:
-        target = cache.mkdir("rust_bytes")
-    else:
-        target = tmp_path_factory.mktemp("rust_bytes")
-    try:
-        fetched = cargo("fetch", target=target)
-    except subprocess.TimeoutExpired:
-        pytest.skip(f"the crate bytes did not come within {FETCH_SECONDS} seconds")
-    if fetched.returncode:
-        mistakes = ("--locked", "lock file", "manifest")
-        assert not any(mistake in fetched.stderr for mistake in mistakes), fetched.stderr
-        pytest.skip(f"the crate bytes cannot be had: {fetched.stderr.strip().splitlines()[-1]}")
-    built = cargo("build", "--release", "--offline", target=target)
-    assert not built.returncode, built.stderr
-    program = Rust(target / "release" / "rust_bytes")
+    """Build the program, if need be, and run it."""
+    program = Rust(built("rust_bytes", pytestconfig, tmp_path_factory))
     with program.process as process:
         yield program
         assert process.stdin is not None

@@ -892,14 +892,17 @@ async def test_a_stream_is_given_back_whole(wraps) -> None:
 
 async def test_a_stream_that_cannot_be_emptied_is_not_given_back() -> None:
     """An error says why, and the channel can be used, or closed, as before."""
-    sink = FakeWrite(script=[5, trio.BrokenResourceError()])
-    channel = TypedSendChannel(sink, Raw())
-    channel.feed(b"one")
-    with pytest.raises(IntoInnerError):
-        await channel.into_inner()
-    await channel.send(b"two")
-    await channel.aclose()
-    assert sink.contents == wire(b"one", b"two")
+    for wraps in (False, True):
+        sink = FakeWrite(script=[5, trio.BrokenResourceError()])
+        channel = TypedSendChannel(BufWriter(sink) if wraps else sink, Raw())
+        channel.feed(b"one")
+        with pytest.raises(IntoInnerError) as caught:
+            await channel.into_inner()
+        assert caught.value.unsent == wire(b"one", goodbye=False)[5:]
+        assert isinstance(caught.value.__cause__, trio.BrokenResourceError)
+        await channel.send(b"two")
+        await channel.aclose()
+        assert sink.contents == wire(b"one", b"two")
 
 
 async def test_a_writer_is_given_back_empty() -> None:
@@ -932,6 +935,44 @@ async def test_a_stream_that_another_task_uses_is_not_given_back() -> None:
                 nursery.cancel_scope.cancel()
         await trio.aclose_forcefully(channel)
         await theirs.aclose()
+
+
+@pytest.mark.parametrize("wraps", [False, True])
+async def test_nobody_receives_while_a_stream_is_given_back(wraps) -> None:
+    """A receive that began meanwhile would take what is the next owner's."""
+    ours, theirs = lockstep_pair()
+    stream: Any = BufStream(ours) if wraps else ours
+    channel = TypedChannel(stream, sends=Raw(), receives=Raw())
+    channel.feed(b"one")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(channel.into_inner)
+        await trio.testing.wait_all_tasks_blocked()
+        for call in RECEIVING.values():
+            with pytest.raises(trio.BusyResourceError), trio.fail_after(20):
+                await call(channel)
+        assert await theirs.receive_view() == wire(b"one", goodbye=False)
+    await stream.aclose()
+    await theirs.aclose()
+
+
+async def test_who_gave_a_stream_back_is_told_so_whatever_its_owner_does() -> None:
+    """ClosedResourceError, also while somebody else receives from it, and sends."""
+    ours, theirs = lockstep_pair()
+    stream = BufStream(ours)
+    channel = TypedChannel(stream, sends=Raw(), receives=Raw())
+    await channel.into_inner()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(stream.receive_view)
+        nursery.start_soon(stream.write_view, BytesView(b"x"))
+        await trio.testing.wait_all_tasks_blocked()
+        for call in (*RECEIVING.values(), *SENDING.values()):
+            with trio.testing.assert_checkpoints(), pytest.raises(trio.ClosedResourceError):
+                await call(channel)
+        with pytest.raises(trio.ClosedResourceError):
+            channel.try_receive()
+        nursery.cancel_scope.cancel()
+    await trio.aclose_forcefully(stream)
+    await theirs.aclose()
 
 
 # Both ways

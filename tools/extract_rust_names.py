@@ -75,7 +75,7 @@ ASKED_FOR = re.compile(r"^ {4}(?:(?:const |async |unsafe )*fn|type) (\w+)", re.M
 
 
 def code_of(path: Path) -> str:
-    """Return a file's source without comments and inline modules, each impl's head on one line."""
+    """Return a source without comments and inline modules; each impl begins with one line."""
     code = INLINE_MODULE.sub("", COMMENT.sub("", path.read_text()))
     return IMPL_HEAD.sub(lambda head: re.sub(r"\s+", " ", head[0]), code)
 

@@ -61,7 +61,9 @@ from .buffered import UniversalLines as UniversalLines
 from .buffered import VarintPrefixed as VarintPrefixed
 from .buffered import open_shared_writer as open_shared_writer
 from .buffered import upgrade_to_tls as upgrade_to_tls
+from .io import BadCapture as BadCapture
 from .io import BlockingReader as BlockingReader
+from .io import Capture as Capture
 from .io import DatagramSocket as DatagramSocket
 from .io import FdStream as FdStream
 from .io import File as File
@@ -75,6 +77,7 @@ from .io import ReadInspectDecision as ReadInspectDecision
 from .io import SocketStream as SocketStream
 from .io import TlsStream as TlsStream
 from .io import Write as Write
+from .io import capture as capture
 from .io import from_trio as from_trio
 from .io import open_binary_file as open_binary_file
 from .io import open_process as open_process

@@ -20,7 +20,7 @@ from ..seq import BytesView
 from ._cutter import FrameCutter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
     from typing import SupportsIndex
 
     from ..seq._flat import Buffer
@@ -223,17 +223,34 @@ class FrameBatches(Generic[T_co]):
 class FrameSink(Protocol):
     """What frames are sent with: a buffered writer."""
 
+    _is_closed: bool
+    _is_sending: bool
+    _buffered_nbytes: int
+
     def write(self, data: BytesView | Buffer) -> None:
         """Put all bytes of `data` into the buffer."""
         ...  # a protocol has no body
 
-    async def send_all(self, data: BytesView | Buffer) -> None:
-        """Send what is in the buffer, and all bytes of `data`."""
+    def _put_to_send(self, parts: Collection[bytes | BytesView]) -> None:
+        """Put all bytes of `parts` into the buffer, however many: they are sent at once."""
+        ...
+
+    async def _flush(self, nbytes: int) -> None:
+        """Send so many bytes of the buffer; who calls this has claimed the side."""
+        ...
+
+    async def _refuse_sending(self) -> None:
+        """Raise what keeps the side from being claimed, or wait until nothing does."""
         ...
 
     async def aclose(self) -> None:
         """Send what is in the buffer, and close."""
         ...
+
+
+JOINED_NBYTES: Final = 1024
+"""Payloads up to here are copied behind what is sent before them, as a writer copies what is as
+small: a piece of its own costs more."""
 
 
 class FrameSendChannel(trio.abc.SendChannel["BytesView | Buffer"]):
@@ -256,11 +273,17 @@ class FrameSendChannel(trio.abc.SendChannel["BytesView | Buffer"]):
         self._writer = writer
         self._framing = framing
         self._max_nbytes = limit
+        self._wraps_anything = "_wraps_anything" in vars(type(framing))
 
     def __repr__(self) -> str:
         return f"<FrameSendChannel of {self._framing!r} over {self._writer!r}>"
 
-    def _encode(self, payload: BytesView | Buffer) -> BytesView:
+    def _encode(self, payload: BytesView | Buffer) -> bytes | BytesView:
+        if type(payload) is bytes and self._wraps_anything:  # the common case, written out
+            nbytes = len(payload)
+            if nbytes <= JOINED_NBYTES and nbytes <= self._max_nbytes:
+                before, after = self._framing.wrap(payload)  # type: ignore[arg-type]
+                return before + payload + after
         view = payload if isinstance(payload, BytesView) else BytesView(payload)
         if len(view) > self._max_nbytes:
             raise FrameTooLarge(limit=self._max_nbytes, arrived=0, announced=len(view))
@@ -288,12 +311,23 @@ class FrameSendChannel(trio.abc.SendChannel["BytesView | Buffer"]):
         was begun, stays in the writer, and whatever is sent next goes behind it; do not send it
         again.
         """
-        await self._writer.send_all(self._encode(value))
+        await self._send((self._encode(value),))
 
     async def send_batch(self, payloads: Iterable[BytesView | Buffer]) -> None:
         """Send several frames at once; else as `send`. If one is refused none is sent."""
-        frames = [self._encode(payload) for payload in payloads]
-        await self._writer.send_all(BytesView.from_views(frames))
+        await self._send([self._encode(payload) for payload in payloads])
+
+    async def _send(self, frames: Collection[bytes | BytesView]) -> None:
+        writer = self._writer
+        if writer._is_sending or writer._is_closed:
+            await writer._refuse_sending()
+        writer._is_sending = True
+        try:
+            writer._put_to_send(frames)
+            del frames  # an error that is kept holds this frame, but no memory
+            await writer._flush(writer._buffered_nbytes)
+        finally:
+            writer._is_sending = False
 
     async def aclose(self) -> None:
         """Flush and close the writer; as `BufWriter.aclose`."""

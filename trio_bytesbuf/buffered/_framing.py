@@ -66,6 +66,9 @@ class Framing(abc.ABC):
     _needs_text = False
     """Whether `_cut` wants the bytes of the window, to search them."""
 
+    _wraps_anything = False
+    """Whether `wrap` looks at nothing but the payload's length. Not inherited: ask the class."""
+
     @abc.abstractmethod
     def measure(self, buffer: ReceiveBuffer, max_nbytes: int) -> Extent | None:
         """Say how long the frame at the front of `buffer` is, as soon as that can be told.

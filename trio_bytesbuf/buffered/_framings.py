@@ -272,6 +272,8 @@ class FixedLength(Framing):
       nbytes: how many bytes each payload has, at least 1.
     """
 
+    _wraps_anything = True
+
     nbytes: int = attrs.field(converter=_frame_nbytes)
 
     def measure(self, buffer: ReceiveBuffer, max_nbytes: int) -> Extent | None:
@@ -316,6 +318,8 @@ class LengthPrefixed(Framing):
       >>> framing.encode(b"abc").to_bytes()
       b'\\x05\\x00abc'
     """
+
+    _wraps_anything = True
 
     prefix_nbytes: int = attrs.field(
         default=4,
@@ -422,6 +426,8 @@ class VarintPrefixed(Framing):
     so is one of more than 64 bits.
     """
 
+    _wraps_anything = True
+
     def measure(self, buffer: ReceiveBuffer, max_nbytes: int) -> Extent | None:
         """Read the length; see `Framing`."""
         prefix = buffer.peek_bytes(min(len(buffer), MAX_VARINT_NBYTES))
@@ -484,6 +490,8 @@ class Netstring(Framing):
     Source: D. J. Bernstein, "Netstrings", 1997. A length with a leading zero is refused, and so is
     anything else in the comma's place, once it is there.
     """
+
+    _wraps_anything = True
 
     def measure(self, buffer: ReceiveBuffer, max_nbytes: int) -> Extent | None:
         """Read the length, and look at the comma if it is there; see `Framing`."""

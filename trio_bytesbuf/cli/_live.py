@@ -1,4 +1,4 @@
-"""The screen of a terminal: one panel that is drawn anew, in colour. The only file that needs rich.
+"""What a terminal shows in colour: a panel that is drawn anew, and lines. Only this needs rich.
 
 The panel goes when the screen is left; the lines written meanwhile stay above it. All is drawn in
 trio's thread, so a person who stops the terminal (Ctrl-S) stops the program; `--plain` goes on.
@@ -17,14 +17,14 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from ._screen import Screen
+from ._screen import Ink, Screen
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from types import TracebackType
     from typing import Self
 
-    from ._screen import Panel, Row
+    from ._screen import Line, Panel, Row
 
 BARS: Final = " ▁▂▃▄▅▆▇█"
 WIDTH: Final = 80
@@ -73,6 +73,33 @@ def is_able(console: Console) -> bool:
     """Say whether `console` can show panels: a terminal with a cursor to move, and the bars."""
     utf = console.encoding.startswith("utf")
     return console.is_terminal and not console.is_dumb_terminal and utf
+
+
+COLOURS: Final = {
+    Ink.PLAIN: "",
+    Ink.OFFSET: "yellow",
+    Ink.BYTES: "cyan",
+    Ink.QUIET: "bright_black",
+    Ink.GOOD: "green",
+    Ink.BAD: "bold red",
+    Ink.RECEIVED: "bold magenta",
+    Ink.SENT: "bold blue",
+}
+
+
+def colouring() -> Callable[[Line], str] | None:
+    """Return what makes coloured text of a line; None if the terminal cannot show colours."""
+    console = Console(highlight=False)
+    if not console.is_terminal or console.is_dumb_terminal:
+        return None
+
+    def shown(line: Line) -> str:
+        with console.capture() as captured:
+            words = ((text, COLOURS[ink]) for text, ink in line)
+            console.print(Text.assemble(*words), soft_wrap=True)
+        return captured.get()
+
+    return shown
 
 
 def framed(panel: Panel) -> RenderableType:

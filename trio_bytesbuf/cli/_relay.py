@@ -128,7 +128,7 @@ async def run_relay(listen: Address, target: Address, screen: Screen) -> None:
     with trio.open_signal_receiver(*STOP_SIGNALS) as signals, screen:
         async with trio.open_nursery() as watch:
             served = trio.CancelScope()
-            watch.start_soon(_cancel_at_each, signals, served)
+            watch.start_soon(cancel_at_each, signals, served)
             with served:
                 async with trio.open_nursery() as nursery:
                     listeners = await listen.listen()
@@ -142,7 +142,8 @@ async def run_relay(listen: Address, target: Address, screen: Screen) -> None:
             watch.cancel_scope.cancel()
 
 
-async def _cancel_at_each(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
+async def cancel_at_each(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
+    """Cancel `scope` when a signal comes. More of them do nothing more."""
     async for _ in signals:
         scope.cancel()
 

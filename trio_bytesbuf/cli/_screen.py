@@ -13,11 +13,12 @@ Law 3. When the output cannot be written any more, nothing is; that is no error:
 from __future__ import annotations
 
 import contextlib
+import enum
 import os
 import sys
 import threading
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, ClassVar, Final, Self
+from typing import TYPE_CHECKING, ClassVar, Final, Self, TypeAlias
 
 import attrs
 
@@ -30,6 +31,27 @@ ROOM_FOR_FIGURES: Final = 10
 
 FLUSH_SECONDS: Final = 1.0
 """How long leaving a screen waits for the reader: lines that are read at all take far less."""
+
+
+class Ink(enum.Enum):
+    """What a word of a line is, for who has colours (`_live`)."""
+
+    PLAIN = "plain"
+    OFFSET = "offset"
+    BYTES = "bytes"
+    QUIET = "quiet"
+    GOOD = "good"
+    BAD = "bad"
+    RECEIVED = "received"
+    SENT = "sent"
+
+
+Line: TypeAlias = tuple[tuple[str, Ink], ...]
+
+
+def plain(line: Line) -> str:
+    """Return the text of a line, without colours."""
+    return "".join(text for text, _ in line) + "\n"
 
 
 @attrs.frozen
@@ -119,7 +141,12 @@ def _write_lines(waiting: SimpleQueue[str | None]) -> None:
 
 
 def write_line(text: str) -> None:
-    """Write one line to standard output, which takes its time; what cannot be encoded is escaped.
+    """Write one line to standard output; otherwise as `write_text`."""
+    write_text(f"{text}\n")
+
+
+def write_text(text: str) -> None:
+    """Write to standard output, which takes its time; what cannot be encoded is escaped.
 
     It goes past Python's buffer: a thread that is stuck there holds the buffer's lock, and at its
     end the interpreter dies of that.
@@ -130,6 +157,6 @@ def write_line(text: str) -> None:
     out = sys.stdout
     if out is None:  # the program was started without one
         return
-    rest = f"{text}\n".encode(out.encoding or "ascii", "backslashreplace")
+    rest = text.encode(out.encoding or "ascii", "backslashreplace")
     while rest:
         rest = rest[os.write(out.fileno(), rest) :]

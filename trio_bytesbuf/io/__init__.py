@@ -9,13 +9,19 @@ How to read this room, in the order of the imports:
   `_datagram`;
 * what stands on these: `_listen`, `_tls`, `_process`; `_from_trio` and `_to_trio` for streams of
   others; `_blocking`, `_beside` and `_in_thread` for code that blocks;
-* what is made of any of them: `_combinators`, `_guards`, `_copy`, `_send_file`, `_relay`.
+* what is made of any of them: `_combinators`, `_guards`, `_copy`, `_send_file`, `_relay`;
+  `_capture_file` and `_capture`, which remember what passed.
 """
 
 from ._beside import consumed_by as consumed_by
 from ._beside import produced_by as produced_by
 from ._blocking import BlockingReader as BlockingReader
 from ._blocking import BlockingWriter as BlockingWriter
+from ._capture import capture as capture
+from ._capture_file import BadCapture as BadCapture
+from ._capture_file import Capture as Capture
+from ._capture_file import CaptureEvent as CaptureEvent
+from ._capture_file import Direction as Direction
 from ._combinators import ChainedRead as ChainedRead
 from ._combinators import LimitedRead as LimitedRead
 from ._copy import copy as copy

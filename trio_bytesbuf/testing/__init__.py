@@ -1,11 +1,11 @@
 """What to test one's own code with: hostile memories, and checks of laws.
 
 How to read this room: `_memories` (hostile ones), `_laws` (whether an object of this library obeys
-its laws), `_conformance` and `_conformance_mut` (whether somebody's own `Buf` or `BufMut`
-is one), `_fakes` (sources and sinks without a peer), `_streams` (in memory, in lock step, a byte at
-a time), `_source_checks` and `_sink_checks` (whether somebody's own `Read` or `Write` is one),
-`_cancel` (cancellation wherever it can come), `_plugin` (the fixture `tracked_memory`, which pytest
-finds by itself).
+its laws), `_conformance` and `_conformance_mut` (whether somebody's own `Buf` or `BufMut` is one),
+`_fakes` (sources and sinks without a peer), `_streams` (in memory, in lock step, a byte at a time),
+`_replay` (a captured conversation, played again), `_source_checks` and `_sink_checks` (whether
+somebody's own `Read` or `Write` is one), `_cancel` (cancellation wherever it can come), `_plugin`
+(the fixture `tracked_memory`, which pytest finds by itself).
 """
 
 from ._cancel import Attempt as Attempt
@@ -26,6 +26,9 @@ from ._memories import CountingStatistics as CountingStatistics
 from ._memories import FixedBlockMemory as FixedBlockMemory
 from ._memories import PoisoningPool as PoisoningPool
 from ._memories import TransparentMemory as TransparentMemory
+from ._replay import ReplayMismatch as ReplayMismatch
+from ._replay import ReplayStream as ReplayStream
+from ._replay import replay as replay
 from ._sink_checks import CLOGGED_SINK_CHECKS as CLOGGED_SINK_CHECKS
 from ._sink_checks import SINK_CHECKS as SINK_CHECKS
 from ._sink_checks import MakeClogged as MakeClogged

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import abc
 import re
+import sys
 from collections.abc import Callable
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, overload
@@ -45,6 +46,12 @@ class Codec(abc.ABC, Generic[T]):
 
     takes_views: bool = False
     """Whether `decode` is always given a `BytesView`: say True if results may show its memory."""
+
+    _decode: Any = None
+    """Decodes `bytes` with a call less than `decode`, which is asked if this raises anything."""
+
+    _plain_nbytes: int = -1
+    """How many they may be; -1 if there is no such way."""
 
     @abc.abstractmethod
     def encode(self, value: T) -> Buffer | BytesView:
@@ -124,10 +131,12 @@ class _MsgspecCodec(Codec[T]):
 
     __slots__ = ("_decode", "_encode", "_tp")
 
+    _plain_nbytes = sys.maxsize
+
     def __init__(self, tp: Any, module: Any) -> None:
         self._tp = tp
         self._encode: Callable[[Any], bytes] = module.Encoder(enc_hook=msgspec_enc_hook).encode
-        self._decode: Callable[[Any], Any] = module.Decoder(tp, dec_hook=msgspec_dec_hook).decode
+        self._decode = module.Decoder(tp, dec_hook=msgspec_dec_hook).decode
 
     def encode(self, value: T) -> bytes:
         """Return the bytes of `value`, of which msgspec does not look whether it is of the type.
@@ -162,6 +171,8 @@ class _MsgspecCodec(Codec[T]):
                 int(byte["offset"]) if byte else 0,
                 place["path"] if place else "",
             ) from exc
+        finally:
+            del payload, data  # an error that is kept holds this frame, but no memory
         return value
 
     def __repr__(self) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, TypeVar, overload
 
-from ._bincode import MAX_NBYTES, Bincode
 from ._codec import Codec
+from .bincode._bincode import MAX_NBYTES, Bincode
 
 T = TypeVar("T")
 

@@ -132,10 +132,13 @@ class MessageCutter(Generic[T]):
     _seen_nbytes: int = attrs.field(init=False, default=0)
     _siphash: Callable[[bytes, bytes], int] | None = attrs.field(init=False, default=None)
     _decode: Any = attrs.field(init=False)
+    _decode_small: Any = attrs.field(init=False)
     _takes_views: bool = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._decode, self._takes_views = self.codec.decode, self.codec.takes_views
+        is_plain = min(self.max_nbytes, SMALL_NBYTES) <= self.codec._plain_nbytes
+        self._decode_small = self.codec._decode if is_plain else self._decode
         if self.expected is ProtocolVersion.V1:
             self._agree_on(ProtocolVersion.V1, has_checksums=False)
         elif self.checks_checksums:
@@ -216,7 +219,8 @@ class MessageCutter(Generic[T]):
         except Exception:
             self.pass_by()
             raise
-        self.pass_by()
+        if self._seen_nbytes:  # else what is known of a message that drips stays known
+            self.pass_by()
         return item
 
     def look(self) -> T | Nothing:
@@ -278,25 +282,29 @@ class MessageCutter(Generic[T]):
         self._seen_nbytes = total
         view = self._buffer.peek(total)
         payload = view[before : before + nbytes]
+        data = b""
         item: T
-        if self._siphash is None:
+        try:
+            if self._siphash is None:
+                if self._takes_views:
+                    item = self._decode(payload)
+                elif nbytes <= SMALL_NBYTES:
+                    item = self._decode(payload.to_bytes())
+                else:
+                    item = self._decode(payload.contiguous())
+                return item
+            data = payload.to_bytes()
+            computed = self._siphash(KEY, data)
+            sent = int.from_bytes(view[before + nbytes :].to_bytes(), "little")
+            if sent != computed:
+                raise ChecksumMismatch(sent=sent, computed=computed)
             if self._takes_views:
                 item = self._decode(payload)
-            elif nbytes <= SMALL_NBYTES:
-                item = self._decode(payload.to_bytes())
             else:
-                item = self._decode(payload.contiguous())
+                item = self._decode(data if nbytes <= SMALL_NBYTES else memoryview(data))
             return item
-        data = payload.to_bytes()
-        computed = self._siphash(KEY, data)
-        sent = int.from_bytes(view[before + nbytes :].to_bytes(), "little")
-        if sent != computed:
-            raise ChecksumMismatch(sent=sent, computed=computed)
-        if self._takes_views:
-            item = self._decode(payload)
-        else:
-            item = self._decode(data if nbytes <= SMALL_NBYTES else memoryview(data))
-        return item
+        finally:
+            del view, payload, data  # an error that is kept holds this frame, but no memory
 
     # Many messages
 
@@ -356,11 +364,11 @@ class MessageCutter(Generic[T]):
             text = buffer.text()
         window, start, stop = buffer._window, buffer._at, buffer._stop
         ref = None if buffer._ref is None else (buffer._ref,)
-        decode, after = self._decode, self._after_nbytes
+        decode, after = self._decode_small, self._after_nbytes
         limit = min(self.max_nbytes, SMALL_NBYTES)
         last = min(stop, start + max_nbytes)
-        at = start
-        behind = start
+        at = behind = start
+        payload: Any = b""
         try:
             for _ in repeat(None, max_items):
                 if at >= last:
@@ -387,14 +395,20 @@ class MessageCutter(Generic[T]):
                     break
                 behind = end + after
                 if takes_views:
-                    piece = payload if siphash is None else window[begin:end]
-                    payload = make_view((piece,), nbytes, ref) if nbytes else make_view((), 0)
+                    if siphash is not None:
+                        payload = window[begin:end]
+                    payload = make_view((payload,), nbytes, ref) if nbytes else make_view((), 0)
                 items.append(decode(payload))
                 at = behind
         except Exception:
             if not items:
                 self._seen_nbytes = behind - start
-                raise
+                if decode is self._decode:
+                    raise
+                items.append(self._decode(payload))  # which says what is wrong
+                at = behind
+        finally:
+            del text, window, payload, ref  # an error that is kept holds this frame, but no memory
         if at == start:
             buffer._stuck_for = self
             return self._cut(items, max_items, max_nbytes) if self._merge() else 0

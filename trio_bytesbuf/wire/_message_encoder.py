@@ -224,9 +224,10 @@ class MessageEncoder(Generic[T]):
 
     def messages_of(self, values: Iterable[T]) -> list[bytes | BytesView]:
         """Do what `encode_many` does, but count nothing as said."""
+        wanted = list(values)  # what makes them may have said something itself
         before = self.header_due()
         parts: list[bytes | BytesView] = []
-        for value in values:
+        for value in wanted:
             parts.append(self._framed(before, self._encode(value)))
             before = b""
         return parts

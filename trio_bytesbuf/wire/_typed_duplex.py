@@ -178,9 +178,14 @@ class TypedChannel(
         if self._own is not None:
             given, unread = await self._own.into_inner()
         else:
-            if self._reader._is_receiving:
+            reader = self._reader
+            if reader._is_receiving:
                 await self._refuse_receiving()
-            await emptied(self._writer)
+            reader._is_receiving = True  # whoever comes while this waits shall not be cut off
+            try:
+                await emptied(self._writer)
+            finally:
+                reader._is_receiving = False
             given, unread = self._inner, self._reader._buffer.take(0)
         self._was_given_back = True
         return given, unread

@@ -64,13 +64,13 @@ class ReceivesMessages(trio.abc.ReceiveChannel[T_co], Generic[T_co]):
 
     def _refuse_receiving_now(self) -> NoReturn:
         """Raise what keeps this side from being claimed, without a checkpoint."""
-        if self._was_given_back and not self._reader._is_receiving:
+        if self._was_given_back:  # whoever has it now may be receiving; that is not our affair
             raise trio.ClosedResourceError(f"this {type(self).__name__} gave its stream back")
         self._reader._refuse_reading_now()
 
     async def _refuse_receiving(self) -> NoReturn:
         """Raise what keeps this side from being claimed."""
-        if not self._reader._is_receiving:
+        if self._was_given_back or not self._reader._is_receiving:
             await checkpoint()
         self._refuse_receiving_now()
 

@@ -16,7 +16,7 @@ import trio
 from trio.lowlevel import checkpoint, checkpoint_if_cancelled
 
 from ..buffered import BufWriter
-from ..buffered._writer import MAX_NBYTES
+from ..buffered._writer import MAX_NBYTES, IntoInnerError
 from ..buffered._writing import HIGH_WATER_NBYTES, Writing, check_writing
 from ..io._trio_sides import SendsEof
 from ..seq import BytesView
@@ -86,7 +86,7 @@ class SendsMessages(trio.abc.SendChannel[T_contra]):
         Cancelled, nothing was claimed.
         """
         writer = self._writer
-        if writer._is_sending or writer._is_closed:
+        if (writer._is_sending or writer._is_closed) and not self._was_given_back:
             await writer._refuse_sending()
         if self._was_given_back:
             await checkpoint()
@@ -412,10 +412,20 @@ class TypedSendChannel(SendsMessages[T_contra]):
 
 
 async def emptied(writer: Writing) -> None:
-    """Send what is in the buffer of a writer that somebody else goes on with."""
-    await writer.flush()
-    while writer.unsent_nbytes:  # what was written meanwhile
+    """Send what is in the buffer of a writer that somebody else goes on with.
+
+    Raises:
+      IntoInnerError: sending failed.
+      trio.BusyResourceError, trio.ClosedResourceError: as `flush`.
+    """
+    try:
         await writer.flush()
+        while writer.unsent_nbytes:  # what was written meanwhile
+            await writer.flush()
+    except (trio.BusyResourceError, trio.ClosedResourceError):
+        raise
+    except Exception as exc:
+        raise IntoInnerError(writer, writer.unsent) from exc
 
 
 def check_sends_messages(channel: SendsMessages[Any]) -> None:

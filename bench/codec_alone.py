@@ -1,6 +1,6 @@
 """What a message costs to encode and to decode: our bincode against what else writes values.
 
-    python bench/codecs.py [--quick] [--json FILE]
+    python bench/codec_alone.py [--quick] [--json FILE]
 
 How to read it: nanoseconds for each message, and ours divided by each rival's. The rivals:
 
@@ -157,7 +157,7 @@ class Way:
 
 def ours(tp: type, value: object) -> Way:
     """Return the way of our codec."""
-    codec = Bincode(tp)
+    codec: Bincode[Any] = Bincode(tp)
     return Way(codec.encode, codec.decode, value, codec.encode(value))
 
 

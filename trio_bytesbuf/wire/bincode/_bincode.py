@@ -25,22 +25,22 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar, overload
 
 import attrs
 
-from .._errors import EncodeError, MessageTooLarge
-from ..seq import BytesView
-from ..seq._flat import positive_count_of
-from ._bincode_explain_decode import explain_decode
-from ._bincode_explain_encode import explain_encode
-from ._bincode_runtime import Refused
-from ._bincode_write_decoder import compile_decoder, compile_reader
-from ._bincode_write_encoder import compile_encoder
-from ._codec import Codec
+from ..._errors import EncodeError, MessageTooLarge
+from ...seq import BytesView
+from ...seq._flat import positive_count_of
+from .._codec import Codec
+from ._explain_decode import explain_decode
+from ._explain_encode import explain_encode
+from ._runtime import Refused
 from ._rust_types import Array, Hook, RustChar, RustFloat, RustInt
 from ._schema import schema_of
 from ._schema_nodes import Schema
 from ._schema_scope import NO_NAMES
+from ._write_decoder import compile_decoder, compile_reader
+from ._write_encoder import compile_encoder
 
 if TYPE_CHECKING:
-    from ..seq._flat import Buffer
+    from ...seq._flat import Buffer
 
 T = TypeVar("T")
 
@@ -186,7 +186,7 @@ class Bincode(Codec[T]):
         except MemoryError:
             raise
         except Exception:  # noqa: BLE001  # Law 2
-            return self._not_encoded(value)
+            self._not_encoded(value)
         return self._checked(data, empties_left)
 
     def encoded_size(self, value: T) -> int:
@@ -202,7 +202,7 @@ class Bincode(Codec[T]):
         except MemoryError:
             raise
         except Exception:  # noqa: BLE001  # Law 2
-            return len(self._not_encoded(value))
+            self._not_encoded(value)
 
     def decode(self, payload: Buffer | BytesView) -> T:
         """Return the value of which `payload` is the bytes, all of them.
@@ -227,7 +227,10 @@ class Bincode(Codec[T]):
             raise
         except Exception:  # noqa: BLE001, S110  # Law 2
             pass
-        return self._not_decoded(payload)
+        try:
+            self._not_decoded(payload)
+        finally:
+            del payload  # an error that is kept holds this frame, but no memory
 
     # The ways less travelled
 
@@ -256,7 +259,7 @@ class Bincode(Codec[T]):
             )
         return data
 
-    def _not_encoded(self, value: T) -> bytes:
+    def _not_encoded(self, value: T) -> NoReturn:
         explain_encode(self._schema, value, max_nbytes=self.max_nbytes, max_depth=self.max_depth)
         raise AssertionError(self._disagreement("encode"))
 
@@ -286,13 +289,16 @@ class Bincode(Codec[T]):
         return value
 
     def _not_decoded(self, payload: Buffer | BytesView) -> NoReturn:
-        explain_decode(
-            self._schema,
-            BytesView(payload),
-            max_nbytes=self.max_nbytes,
-            max_depth=self.max_depth,
-            quick=functools.partial(compile_reader, self._schema),
-        )
+        try:
+            explain_decode(
+                self._schema,
+                BytesView(payload),
+                max_nbytes=self.max_nbytes,
+                max_depth=self.max_depth,
+                quick=functools.partial(compile_reader, self._schema),
+            )
+        finally:
+            del payload
         raise AssertionError(self._disagreement("decode"))
 
     def _disagreement(self, what: str) -> str:

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Final, Generic, Self, TypeAlias, TypeVar
 
 import attrs
 
-from ..seq._flat import count_of
+from ...seq._flat import count_of
 
 T = TypeVar("T")
 E = TypeVar("E")

@@ -21,16 +21,14 @@ from typing import Any, Final
 
 import attrs
 
-from ..seq._view import make_view
-from ._bincode_runtime import (
+from ...seq._view import make_view
+from ._runtime import (
     SMALL_BYTES,
     UNZIGZAG,
     Refused,
     floats_f32,
     varint,
 )
-from ._bincode_values import CHAR_NBYTES, is_crowded, unpack_f32
-from ._bincode_write_runs import RunDecoder
 from ._schema_nodes import (
     ArrayNode,
     BoolNode,
@@ -54,6 +52,8 @@ from ._schema_nodes import (
     UnionNode,
     UnitNode,
 )
+from ._values import CHAR_NBYTES, is_crowded, unpack_f32
+from ._write_runs import RunDecoder
 
 MAX_BRANCHES: Final = 8
 """A union of more variants looks its reader up in a table."""

@@ -9,7 +9,8 @@ Law 2. Items that take no byte are counted over the whole message, as one byte e
 Law 3. What a class or a hook raises becomes a complaint about the bytes its values were read from.
 Law 4. To explain takes its time, and whoever sends nonsense shall not decide how much. So the items
        of long lists and dicts are read by compiled code, as long as it can read them, and after so
-       many steps the answer is how far it got.
+       many steps the answer is how far it got. A node's reader is compiled once, however many
+       lists of such items there are.
 """
 
 from __future__ import annotations
@@ -20,19 +21,8 @@ from typing import Any, Final
 
 import attrs
 
-from .._errors import DecodeError
-from ..seq import BytesView
-from ._bincode_values import (
-    CHAR_NBYTES,
-    MAX_COLLISIONS,
-    VARINT_NBYTES,
-    Complaint,
-    is_crowded,
-    reason,
-    shown,
-    unpack_f32,
-    unzigzag,
-)
+from ..._errors import DecodeError
+from ...seq import BytesView
 from ._schema_nodes import (
     ArrayNode,
     BoolNode,
@@ -55,6 +45,17 @@ from ._schema_nodes import (
     TupleNode,
     UnionNode,
     UnitNode,
+)
+from ._values import (
+    CHAR_NBYTES,
+    MAX_COLLISIONS,
+    VARINT_NBYTES,
+    Complaint,
+    is_crowded,
+    reason,
+    shown,
+    unpack_f32,
+    unzigzag,
 )
 
 MANY: Final = 64
@@ -96,6 +97,8 @@ def explain_decode(
     except RecursionError as exc:
         text = "it is nested too deeply for what is left of Python's stack"
         error, cause = DecodeError(text, reading.at, ""), exc.__cause__
+    finally:
+        del payload, data, reading  # an error that is kept holds this frame, but no memory
     raise error from cause
 
 
@@ -111,6 +114,8 @@ class Reading:
     quick: Quick | None
     steps_left: int
     at: int = 0
+    _compiled: dict[int, Callable[..., Any]] = attrs.field(init=False, factory=dict)
+    """By the `id` of a node, which the schema keeps alive."""
 
     def whole(self, max_nbytes: int) -> object:
         """Read all of it."""
@@ -183,7 +188,9 @@ class Reading:
 
         if self.quick is None or count < MANY:
             return slowly
-        compiled = self.quick(node)
+        compiled = self._compiled.get(id(node))
+        if compiled is None:
+            compiled = self._compiled[id(node)] = self.quick(node)
         views = (self.view, False) if self.schema.takes_views else ()
 
         def quickly() -> Any:
@@ -370,6 +377,8 @@ def _made(
         raise
     except Exception as exc:  # whatever it raises
         raise Complaint(f"{what} cannot be made of this: {reason(exc)}", start) from exc
+    finally:
+        del args, named
 
 
 def _struct(reading: Reading, node: StructNode) -> object:

@@ -7,7 +7,7 @@
 more times a definition may be entered.
 
 Law 1. What is written is of the exact class that was asked for, or was made so: see the laws of
-       `_bincode_values`. The parts of a message cannot change any more before they are joined,
+       `_values`. The parts of a message cannot change any more before they are joined,
        as far as their number of bytes goes.
 Law 2. Parts wait in `_pending` as long as the text is straight. Whoever begins a block adds them
        to `out` first, and adds what the block made before it ends: so their order is theirs.
@@ -21,16 +21,7 @@ from typing import Any, Final
 
 import attrs
 
-from . import _bincode_runtime as runtime
-from ._bincode_source import Plan, Source
-from ._bincode_values import (
-    exact_float,
-    exact_int,
-    exact_str,
-    flat_bytes,
-    pack_f32,
-    varint,
-)
+from . import _runtime as runtime
 from ._schema_nodes import (
     ArrayNode,
     BoolNode,
@@ -53,6 +44,15 @@ from ._schema_nodes import (
     TupleNode,
     UnionNode,
     UnitNode,
+)
+from ._source import Plan, Source
+from ._values import (
+    exact_float,
+    exact_int,
+    exact_str,
+    flat_bytes,
+    pack_f32,
+    varint,
 )
 
 MAX_BRANCHES: Final = 8

@@ -9,8 +9,8 @@ import struct
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NoReturn
 
-from ..seq import BytesView
-from ._bincode_values import (
+from ...seq import BytesView
+from ._values import (
     exact_float,
     exact_int,
     flat_bytes,
@@ -32,7 +32,6 @@ def refuse(*_: object) -> NoReturn:
 
 # Reading
 
-_U16: Final = struct.Struct("<H").unpack_from
 _U32: Final = struct.Struct("<I").unpack_from
 _U64: Final = struct.Struct("<Q").unpack_from
 _U128: Final = struct.Struct("<QQ").unpack_from
@@ -47,13 +46,12 @@ UNZIGZAG: Final = tuple(unzigzag(number) for number in range(251))
 def varint(data: bytes | memoryview, at: int, marker: int, most: int) -> tuple[int, int]:
     """Return the number behind a marker, at most `most`, and where it ends.
 
+    The marker is not 251, which is read in place.
+
     Raises:
       Refused, struct.error: there is none.
     """
-    if marker == 251:
-        number = _U16(data, at)[0]
-        at += 2
-    elif marker == 252:
+    if marker == 252:
         number = _U32(data, at)[0]
         at += 4
     elif marker == 253:

@@ -22,7 +22,7 @@ from typing import Annotated, Any, Final, ForwardRef, Generic, NoReturn, TypeVar
 
 import attrs
 
-from ..seq import BytesView
+from ...seq import BytesView
 from ._rust_types import Array, Hook, RustChar, RustFloat, RustInt
 from ._schema_checks import kinds_of, unhashable_in
 from ._schema_classes import MISSING, Unfit, fields_of, is_struct
@@ -56,7 +56,7 @@ from ._standard_hooks import STANDARD_HOOKS
 
 Variables = Mapping[object, Callable[[], Node]]
 
-MAX_OPEN: Final = 200
+MAX_OPEN: Final = 64
 """How deep names may be nested: beyond that, a generic class contains ever new kinds of itself."""
 
 PLAIN: Final[Mapping[object, Node]] = {

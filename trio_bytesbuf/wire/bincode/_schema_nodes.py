@@ -15,7 +15,7 @@ from typing import Final, TypeAlias
 
 import attrs
 
-from ..seq import BytesView
+from ...seq import BytesView
 from ._rust_types import Hook
 
 NO_VALUE: Final = 1 << 80

@@ -10,7 +10,7 @@ import types
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from ..seq import BytesView
+from ...seq import BytesView
 from ._schema_nodes import (
     BYTES_KINDS,
     ArrayNode,

@@ -13,7 +13,6 @@ from typing import Any, Final
 
 import attrs
 
-from ._bincode_source import Plan, Source
 from ._schema_nodes import (
     ArrayNode,
     BoolNode,
@@ -25,6 +24,7 @@ from ._schema_nodes import (
     StructNode,
     TupleNode,
 )
+from ._source import Plan, Source
 
 MAX_UNROLLED: Final = 16
 """Arrays of fixed size up to so many items are read with what stands beside them."""

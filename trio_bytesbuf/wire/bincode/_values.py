@@ -14,8 +14,8 @@ from typing import Final
 
 import attrs
 
-from .._errors import BytesBufError
-from ..seq import BytesView
+from ..._errors import BytesBufError
+from ...seq import BytesView
 
 _REPR: Final = reprlib.Repr()
 _REPR.maxstring = _REPR.maxother = _REPR.maxlong = 60

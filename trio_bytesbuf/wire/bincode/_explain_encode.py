@@ -15,20 +15,7 @@ from typing import Any, Final
 
 import attrs
 
-from .._errors import EncodeError
-from ._bincode_values import (
-    Complaint,
-    exact_float,
-    exact_int,
-    exact_str,
-    flat_bytes,
-    mistaken,
-    pack_f32,
-    reason,
-    shown,
-    varint,
-    zigzag,
-)
+from ..._errors import EncodeError
 from ._schema_nodes import (
     ArrayNode,
     BoolNode,
@@ -51,6 +38,19 @@ from ._schema_nodes import (
     TupleNode,
     UnionNode,
     UnitNode,
+)
+from ._values import (
+    Complaint,
+    exact_float,
+    exact_int,
+    exact_str,
+    flat_bytes,
+    mistaken,
+    pack_f32,
+    reason,
+    shown,
+    varint,
+    zigzag,
 )
 
 

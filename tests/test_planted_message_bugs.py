@@ -273,15 +273,15 @@ CUTTER_BUGS: dict[str, tuple[object, str, str, str, Check]] = {
     "a view shows what is behind it": (
         MessageCutter,
         "_cut",
-        "else window[begin:end]",
-        "else window[begin : end + 1]",
+        "payload = window[begin:end]",
+        "payload = window[begin : end + 1]",
         partial(decoding.test_codecs_are_given_what_they_were_promised, 252, True),
     ),
     "large payloads are copied": (
         MessageCutter,
         "_decoded",
-        "else:\n            item = self._decode(payload.contiguous())",
-        "else:\n            item = self._decode(payload.to_bytes())",
+        "item = self._decode(payload.contiguous())",
+        "item = self._decode(payload.to_bytes())",
         partial(
             decoding.test_codecs_are_given_what_they_were_promised,
             decoding.SMALL_NBYTES + 1,

@@ -281,7 +281,7 @@ CUTTER_BUGS: dict[str, tuple[object, str, str, str, Check]] = {
         MessageCutter,
         "_decoded",
         "item = self._decode(payload.contiguous())",
-        "item = self._decode(bytes(payload))",
+        "item = self._decode(payload.to_bytes())",
         partial(
             decoding.test_codecs_are_given_what_they_were_promised,
             decoding.SMALL_NBYTES + 1,

@@ -871,6 +871,7 @@ async def test_a_stream_is_given_back_whole(wraps) -> None:
     with pytest.raises(trio.EndOfChannel):
         await channel.receive()
     channel.feed(b"two")
+    assert channel.inner is stream
     given, unread = await channel.into_inner()
     assert given is stream
     assert await theirs.receive_view() == wire(b"two", goodbye=False)
@@ -902,6 +903,21 @@ async def test_a_stream_that_cannot_be_emptied_is_not_given_back() -> None:
         await channel.send(b"two")
         await channel.aclose()
         assert sink.contents == wire(b"one", b"two")
+
+
+async def test_a_writer_is_given_back_empty() -> None:
+    """Also of what somebody else wrote to it meanwhile: it goes on with nothing in its buffer."""
+    sink = FakeWrite(script=[5, Delay(0.01)])
+    writer = BufWriter(sink)
+    channel = TypedSendChannel(writer, Raw())
+    channel.feed(b"one")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(channel.into_inner)
+        await trio.testing.wait_all_tasks_blocked()
+        writer.write(b"and that")
+    assert writer.unsent_nbytes == 0
+    assert sink.contents == wire(b"one", goodbye=False) + b"and that"
+    await writer.aclose()
 
 
 async def test_a_stream_that_another_task_uses_is_not_given_back() -> None:
@@ -1161,6 +1177,29 @@ async def test_codecs_are_given_what_they_were_promised() -> None:
     data = wire(bytes(16_384), bytes(16_385))
     channel = over(data, 1 << 20, codec=AsGiven())
     assert [type(item) async for item in channel] == [bytes, memoryview]
+
+
+def test_a_broken_law_is_seen() -> None:
+    """`check_laws` looks at both halves of a channel, and at what they stand on."""
+
+    def broken(half: str, **changes: object) -> TypedChannel[bytes, bytes]:
+        channel = TypedChannel(memory_pair()[0], sends=Raw(), receives=Raw())
+        check_laws(channel)
+        for name, value in changes.items():
+            setattr(getattr(channel, half), name, value)
+        return channel
+
+    for half, changes in (
+        ("_cutter", {"_seen_nbytes": 1}),
+        ("_cutter", {"version": ProtocolVersion.V2}),
+        ("_cutter", {"_buffer": BufReader(FakeRead(b""))._buffer}),
+        ("_encoder", {"version": ProtocolVersion.V1}),
+        ("_writer", {"_queue": [memoryview(b"x")]}),
+    ):
+        with pytest.raises(AssertionError):
+            check_laws(broken(half, **changes))
+    with pytest.raises(TypeError, match="no laws"):
+        check_laws(Raw())  # type: ignore[arg-type]
 
 
 # TLS, which does not say how far it is

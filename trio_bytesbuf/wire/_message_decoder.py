@@ -43,8 +43,8 @@ class MessageDecoder(Generic[T]):
 
     Args:
       codec_or_type: a `Codec`, or the type of the values, which `Bincode` makes one of.
-      max_nbytes: the most bytes that a message may have, however its length is written. Of a type
-        that is given, no message is decoded into more either.
+      max_nbytes: the most bytes that a message may have, however its length is written. The
+        `Bincode` of a type is held to it as well.
       checks_checksums: whether to check the checksums that the peer sends, if it does. False needs
         no extra.
       version: which version of the protocol the peer speaks; None to find it out. Only the first

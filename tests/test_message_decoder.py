@@ -28,6 +28,7 @@ from trio_bytesbuf._errors import (
 from trio_bytesbuf.testing import check_laws
 from trio_bytesbuf.wire import (
     Bincode,
+    JsonCodec,
     MessageDecoder,
     MessageEncoder,
     MessageEvent,
@@ -452,6 +453,37 @@ def test_an_interrupt_loses_nothing(payload) -> None:
 
 
 # What a codec is given
+
+
+class Sealed(Bincode[str]):
+    """Text with a seal that `decode` takes off."""
+
+    def encode(self, value):
+        return super().encode(f"seal {value}")
+
+    def decode(self, payload):
+        return super().decode(payload).removeprefix("seal ")
+
+
+class SealedJson(JsonCodec[str]):
+    """The same, by the other library."""
+
+    def encode(self, value):
+        return super().encode(f"seal {value}")
+
+    def decode(self, payload):
+        return super().decode(payload).removeprefix("seal ")
+
+
+@pytest.mark.parametrize("codec", [Sealed(str), SealedJson(str)], ids=["bincode", "msgspec"])
+@pytest.mark.parametrize("nbytes", [1, SMALL_NBYTES + 1])
+def test_a_codec_that_is_made_of_another_is_asked_itself(codec, nbytes) -> None:
+    """Whatever the size: the quicker way into a codec is not one past its subclass."""
+    data = MessageEncoder(codec).encode_many(["x" * nbytes] * 3)
+    decoder = MessageDecoder(codec)
+    decoder.feed(data)
+    assert decoder.next_event() == "x" * nbytes
+    assert decoder.next_events() == ["x" * nbytes] * 2
 
 
 @pytest.mark.parametrize("checksums", [True, False])

@@ -671,22 +671,26 @@ async def test_closing_is_cancelled_where_a_peer_is_stuck() -> None:
         check_laws(channel)
 
 
-async def test_a_goodbye_that_nobody_hears_is_no_error() -> None:
-    """A peer that closed first has missed nothing, unless there were messages for it."""
-    for fed in (False, True):
-        ours, theirs = memory_pair()
-        channel = TypedSendChannel(ours, Raw())
-        await channel.send(b"one")
-        if fed:
-            channel.feed(b"two")
-        await theirs.aclose()
-        if fed:
-            with pytest.raises(trio.BrokenResourceError):
-                await channel.aclose()
-        else:
+@pytest.mark.parametrize("fed", [False, True])
+@pytest.mark.parametrize(
+    ("who", "error"),
+    [("theirs", trio.BrokenResourceError), ("ours", trio.ClosedResourceError)],
+)
+async def test_a_goodbye_that_nobody_hears_is_no_error(who, error, fed) -> None:
+    """Who closed the stream first has missed nothing, unless there were messages left."""
+    ours, theirs = memory_pair()
+    channel = TypedSendChannel(ours, Raw())
+    await channel.send(b"one")
+    if fed:
+        channel.feed(b"two")
+    await {"theirs": theirs, "ours": ours}[who].aclose()
+    if fed:
+        with pytest.raises(error):
             await channel.aclose()
-        with pytest.raises(trio.ClosedResourceError):
-            channel.feed(b"three")
+    else:
+        await channel.aclose()
+    with pytest.raises(trio.ClosedResourceError):
+        channel.feed(b"three")
 
 
 async def test_a_goodbye_finds_room_in_a_full_buffer() -> None:

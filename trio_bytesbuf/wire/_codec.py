@@ -51,7 +51,8 @@ class Codec(abc.ABC, Generic[T]):
     """Decodes `bytes` with a call less than `decode`, which is asked if this raises anything."""
 
     _plain_nbytes: int = -1
-    """How many they may be; -1 if there is no such way."""
+    """How many they may be; -1 if there is no such way. Stands in the class that has `decode`:
+    subclasses that have a `decode` of their own are asked by that."""
 
     @abc.abstractmethod
     def encode(self, value: T) -> Buffer | BytesView:

@@ -108,6 +108,15 @@ TRANSITIONS: Final = {
 }
 
 
+def plain_nbytes_of(codec: Codec[Any]) -> int:
+    """Return up to how many bytes the plain way decodes as `decode` does; -1 if it never does.
+
+    It goes with the `decode` of its own class. A subclass that has another has none.
+    """
+    owner = next(cls for cls in type(codec).__mro__ if "decode" in vars(cls))
+    return codec._plain_nbytes if "_plain_nbytes" in vars(owner) else -1
+
+
 @attrs.define(eq=False)
 class MessageCutter(Generic[T]):
     """What a codec makes of the messages in a buffer."""
@@ -137,7 +146,7 @@ class MessageCutter(Generic[T]):
 
     def __attrs_post_init__(self) -> None:
         self._decode, self._takes_views = self.codec.decode, self.codec.takes_views
-        is_plain = min(self.max_nbytes, SMALL_NBYTES) <= self.codec._plain_nbytes
+        is_plain = min(self.max_nbytes, SMALL_NBYTES) <= plain_nbytes_of(self.codec)
         self._decode_small = self.codec._decode if is_plain else self._decode
         if self.expected is ProtocolVersion.V1:
             self._agree_on(ProtocolVersion.V1, has_checksums=False)

@@ -258,8 +258,9 @@ class SendsMessages(trio.abc.SendChannel[T_contra]):
         timeout around it where peers may be stuck. A stream that was given back stays open.
 
         Raises:
-          trio.BrokenResourceError: not all messages could be sent. It is closed all the same. That
-            nobody was there any more to hear the goodbye is no error.
+          trio.BrokenResourceError, trio.ClosedResourceError: not all messages could be sent: the
+            peer is gone, or the stream was closed beneath this. It is closed all the same. That
+            only the goodbye could not be said is no error.
 
         Cancellation: it is closed all the same; what was not sent is dropped, and the peer can
         tell, as the closing byte comes last. `trio.aclose_forcefully` sends nothing; nor does the
@@ -275,7 +276,7 @@ class SendsMessages(trio.abc.SendChannel[T_contra]):
         self._put_goodbye()
         try:
             await writer.aclose()
-        except trio.BrokenResourceError:
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
             if not is_silent:
                 raise
         if is_untold:

@@ -391,6 +391,9 @@ async def test_a_task_that_has_room_in_the_round_it_is_cancelled_in_has_written(
                 await writer.write_when_room(b"x")
                 has_written = True
 
+        async def receive() -> None:
+            arrived.extend(await theirs.receive_some())
+
         options = {"low_water_nbytes": 0, "high_water_nbytes": 0, "max_nbytes": 8}
         async with theirs, ours, open_shared_writer(ours, **options) as writer:
             writer.write(b"12345678")
@@ -401,9 +404,10 @@ async def test_a_task_that_has_room_in_the_round_it_is_cancelled_in_has_written(
                 while len(arrived) < 8:
                     arrived += await theirs.receive_some()
                 scope.cancel()
-            await blocked()
-            with trio.move_on_after(0.001):
-                arrived += await theirs.receive_some()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(receive)
+                await blocked()  # so what is to come has come, however slow the machine is
+                nursery.cancel_scope.cancel()
         assert (b"x" in arrived) == has_written
         outcomes.add(has_written)
     assert outcomes

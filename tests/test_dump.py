@@ -367,6 +367,25 @@ def test_odd_lengths_and_version_1(tmp_path: Path, capfd: pytest.CaptureFixture[
         assert dumped(capfd, path, *options) == (0, expected, "")
 
 
+def test_each_direction_of_a_capture_has_its_type(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """What was sent and what was received may be of two types; `--type` is of the one not given."""
+    talk = Capture([CaptureEvent(0, OUT, greetings("ask")), CaptureEvent(1, IN, greetings("no"))])
+    path = tmp_path / "talk"
+    talk.save(path)
+    greeting, other = "test_dump:Greeting", "builtins:bytes"
+    for options, count in (
+        (("--sent", greeting, "--received", greeting), 2),
+        (("--sent", greeting), 1),
+        (("--received", greeting, "--type", greeting), 2),
+        (("--type", other, "--sent", greeting), 1),
+        ((), 0),
+    ):
+        _, lines, _ = dumped(capfd, path, *options)
+        assert sum("Greeting(" in line for line in lines) == count, options
+
+
 def test_a_capture_is_shown_in_its_order(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """With times, both directions, errors and ends; each direction has its own offsets."""
     ask, answer = greetings("ask"), greetings("answer", end=False)
@@ -382,7 +401,7 @@ def test_a_capture_is_shown_in_its_order(tmp_path: Path, capfd: pytest.CaptureFi
     path = tmp_path / "talk"
     talk.save(path)
     code, lines, err = dumped(capfd, path, "--type", "test_dump:Greeting")
-    assert (code, err) == (0, "")
+    assert (code, err) == (1, "")  # because of the error
     assert [re.sub(r"checksum \w+", "checksum", line) for line in lines] == [
         "  0.000000 > 00000000  version 2, with checksums",
         "  0.001500 > 00000009  message 1: 5 bytes, checksum right",

@@ -391,8 +391,8 @@ async def test_a_task_that_has_room_in_the_round_it_is_cancelled_in_has_written(
                 await writer.write_when_room(b"x")
                 has_written = True
 
-        async def receive() -> None:
-            arrived.extend(await theirs.receive_some())
+        async def receive(stream: trio.abc.ReceiveStream, arrived: bytearray) -> None:
+            arrived += await stream.receive_some()
 
         options = {"low_water_nbytes": 0, "high_water_nbytes": 0, "max_nbytes": 8}
         async with theirs, ours, open_shared_writer(ours, **options) as writer:
@@ -405,7 +405,7 @@ async def test_a_task_that_has_room_in_the_round_it_is_cancelled_in_has_written(
                     arrived += await theirs.receive_some()
                 scope.cancel()
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(receive)
+                nursery.start_soon(receive, theirs, arrived)
                 await blocked()  # so what is to come has come, however slow the machine is
                 nursery.cancel_scope.cancel()
         assert (b"x" in arrived) == has_written

@@ -401,6 +401,11 @@ async def test_checksums_that_nobody_can_compute_are_an_error_at_once(monkeypatc
 # Sending
 
 
+async def aclose(thing: trio.abc.AsyncResource) -> None:
+    """Close it."""
+    await thing.aclose()
+
+
 async def test_a_send_sends_a_message_and_what_was_fed() -> None:
     """In order, each once, behind one header; the closing byte comes last."""
     sink = FakeWrite()
@@ -1206,6 +1211,31 @@ def test_a_broken_law_is_seen() -> None:
         check_laws(Raw())  # type: ignore[arg-type]
 
 
+# Streams that do not say how far they are
+
+
+@pytest.mark.parametrize("told", [False, True])
+async def test_closing_tells_of_messages_that_were_lost_if_nobody_was_told(told) -> None:
+    """A flush that was cancelled has told nobody; one that failed has. By force, nobody asks."""
+    for close in (aclose, trio.aclose_forcefully):
+        ours, theirs = trio.testing.lockstep_stream_pair()
+        channel = TypedSendChannel(ours, Raw())
+        channel.feed(b"one")
+        with trio.move_on_after(0.01) as scope, contextlib.suppress(trio.BrokenResourceError):
+            if told:
+                await theirs.aclose()
+            await channel.flush()
+        assert scope.cancelled_caught != told
+        with contextlib.ExitStack() as stack:
+            if close is aclose and not told:
+                complaint = "may not have been sent: an earlier flush was cancelled"
+                stack.enter_context(pytest.raises(trio.BrokenResourceError, match=complaint))
+            await close(channel)
+        with pytest.raises(trio.ClosedResourceError):
+            await ours.send_all(b"x")
+        await aclose(channel)  # twice is harmless
+
+
 # TLS, which does not say how far it is
 
 
@@ -1223,7 +1253,8 @@ async def test_a_cancelled_send_over_tls_spoils(contexts: Contexts) -> None:  # 
                 await call(channel)
         with pytest.raises(trio.BrokenResourceError):
             channel.feed(b"x")
-        with trio.move_on_after(0.05):  # TLS's goodbye may have to wait for the peer
+        # TLS's own goodbye may have to wait for the peer; if it has not, what is lost is told.
+        with contextlib.suppress(trio.BrokenResourceError), trio.move_on_after(0.05):
             await channel.aclose()
         receiving = TypedReceiveChannel(b, Raw(), max_nbytes=1 << 23)
         with pytest.raises((UnexpectedEof, trio.BrokenResourceError)), trio.fail_after(20):

@@ -219,16 +219,16 @@ class MessageEncoder(Generic[T]):
 
     def message_of(self, value: T) -> bytes | BytesView:
         """Do what `encode` does, but count nothing as said; large payloads are not copied."""
-        before = b"" if self._state is State.MESSAGES else self.header_due()
-        return self._framed(before, self._encode(value))
+        made = self._encode(value)  # first: what it calls may have said something itself
+        return self._framed(b"" if self._state is State.MESSAGES else self.header_due(), made)
 
     def messages_of(self, values: Iterable[T]) -> list[bytes | BytesView]:
         """Do what `encode_many` does, but count nothing as said."""
-        wanted = list(values)  # what makes them may have said something itself
+        all_made = [self._encode(value) for value in values]  # first, as in `message_of`
         before = self.header_due()
         parts: list[bytes | BytesView] = []
-        for value in wanted:
-            parts.append(self._framed(before, self._encode(value)))
+        for made in all_made:
+            parts.append(self._framed(before, made))
             before = b""
         return parts
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import ipaddress
+import itertools
 import linecache
 import pathlib
 import sys
@@ -922,13 +923,111 @@ def test_keys_with_the_same_hash_are_refused_when_they_are_many(tp: Any, key_of:
 
     assert len({hash(key_of(number)) for number in range(1, 20_000)}) == 1
     codec = Bincode(tp)
-    with pytest.raises(DecodeError, match="more than 100 items have the same hash"):
+    with pytest.raises(DecodeError, match="more than 512 items have the same hash"):
         codec.decode(wire([key_of(number) for number in range(1, 20_000)]))
-    assert len(codec.decode(wire([key_of(number) for number in range(1, 100)]))) == 99
+    most = 512
+    assert len(codec.decode(wire([key_of(number) for number in range(1, most + 1)]))) == most
+    with pytest.raises(DecodeError, match="more than 512 items have the same hash"):
+        codec.decode(wire([key_of(number) for number in range(1, most + 2)]))
     spread = [number if key is not uuid.UUID else uuid.UUID(int=number) for number in range(5_000)]
     if "tuple" in str(key):
         spread = [(number, 0) for number in spread]
     assert len(codec.decode(wire(spread))) == 5_000
+
+
+@attrs.frozen
+class Cell:
+    x: int
+    y: int
+
+
+ORDINARY: list[tuple[Any, Any]] = [
+    (set[tuple[int, int]], {(x, y) for x in (-1, -2) for y in range(101)}),
+    (set[tuple[int, int, int, int]], set(itertools.product((-2, -1, 0, 1), repeat=4))),
+    (set[tuple[int, ...]], set(itertools.product((-2, -1, 0, 1), repeat=6))),
+    (dict[Cell, u8], {Cell(x, y): 1 for x in range(-40, 41) for y in range(-40, 41)}),
+    (
+        dict[tuple[float, float], int],
+        {(float(x), float(y)): x * y for x in range(-30, 31) for y in range(-30, 31)},
+    ),
+    (
+        set[frozenset[int]],
+        {
+            frozenset(some)
+            for size in range(5)
+            for some in itertools.combinations(range(-8, 8), size)
+        },
+    ),
+    (set[frozenset[tuple[int, int]]], {frozenset([(x, -1), (x, -2)]) for x in range(-60, 60)}),
+    (frozenset[tuple[int, ...]], frozenset(itertools.product((-2, -1), repeat=5))),
+    *(
+        (set[tuple[int, ...]], set(itertools.product((-2, -1), repeat=length)))
+        for length in (7, 8, 9)
+    ),
+]
+
+
+@pytest.mark.parametrize(("tp", "value"), ORDINARY, ids=lambda one: str(one)[:40])
+def test_ordinary_keys_collide_and_come_back(tp: Any, value: Any) -> None:
+    """In CPython -1 and -2 have the same hash, and so has all that differs only by them."""
+    codec = Bincode(tp)
+    wire = codec.encode(value)
+    assert codec.decode(wire) == value
+    limits = {"max_nbytes": codec.max_nbytes, "max_depth": 100}
+    assert explain_decode(codec._schema, BytesView(wire), **limits) == value
+
+
+def test_what_collides_in_frozensets_multiplies_what_collides_around_them() -> None:
+    """So fewer may: 16 in those that are in keys, and 128 of those keys."""
+    codec = Bincode(set[frozenset[u128]])
+    wires = Bincode(list[list[u128]])
+    number = (1 << 61) - 1
+    for inner, outer, message in (
+        (16, 1, ""),
+        (17, 1, "than 16 "),
+        (2, 128, ""),
+        (2, 129, "than 128 "),
+    ):
+        keys = [[one * number + add for one in range(1, inner + 1)] for add in range(outer)]
+        wire = wires.encode(keys)
+        if message:
+            with pytest.raises(DecodeError, match=message):
+                codec.decode(wire)
+        else:
+            assert codec.decode(wire) == set(map(frozenset, keys))
+    free = Bincode(frozenset[u128])  # is in no key
+    assert len(free.decode(free.encode(frozenset(one * number for one in range(1, 513))))) == 512
+
+
+@pytest.mark.parametrize("kind", [set, frozenset, dict])
+def test_keys_that_collide_are_compared_a_bounded_number_of_times(kind: type) -> None:
+    """Not at all if they are too many; else each with each, which is half their limit for each."""
+    compared = 0
+
+    @attrs.frozen(eq=False)
+    class Key:
+        number: u32
+
+        def __eq__(self, other: object) -> bool:
+            nonlocal compared
+            compared += 1
+            return isinstance(other, Key) and self.number == other.number
+
+        def __hash__(self) -> int:
+            return 7
+
+    codec: Any = Bincode(dict[Key, u8] if kind is dict else kind[Key])
+    wires = Bincode(dict[u32, u8] if kind is dict else list[u32])
+
+    def wire(count: int) -> bytes:
+        return wires.encode(dict.fromkeys(range(count), 1) if kind is dict else [*range(count)])
+
+    with pytest.raises(DecodeError, match="have the same hash"):
+        codec.decode(wire(50_000))
+    assert compared == 0
+    most = 512
+    assert len(codec.decode(wire(most))) == most
+    assert 0 < compared <= 2 * most * most  # a table that grows compares no key again
 
 
 def linked(length: int) -> Link:

@@ -48,7 +48,6 @@ from ._schema_nodes import (
 )
 from ._values import (
     CHAR_NBYTES,
-    MAX_COLLISIONS,
     VARINT_NBYTES,
     Complaint,
     is_crowded,
@@ -306,7 +305,7 @@ def _seq(reading: Reading, node: SeqNode) -> object:
     if node.kind is list:
         return items
     if node.kind is not tuple and reading.schema.may_collide(node.item):
-        _check_crowd(items, start)
+        _check_crowd(items, reading.schema.most_collisions(node), start)
     return _made(node.kind, (items,), {}, f"a {node.kind.__name__}", start)
 
 
@@ -321,9 +320,9 @@ def _array(reading: Reading, node: ArrayNode) -> object:
     return node.kind(_items(reading, node.item, node.count))
 
 
-def _check_crowd(keys: list[object], start: int) -> None:
-    if _made(is_crowded, (keys,), {}, "a set or a dict", start):
-        raise Complaint(f"more than {MAX_COLLISIONS} items have the same hash as others", start)
+def _check_crowd(keys: list[object], most: int, start: int) -> None:
+    if _made(is_crowded, (keys, most), {}, "a set or a dict", start):
+        raise Complaint(f"more than {most} items have the same hash", start)
 
 
 def _map(reading: Reading, node: MapNode) -> Any:
@@ -348,7 +347,8 @@ def _map(reading: Reading, node: MapNode) -> Any:
             raise
         pairs.append((key, value))
     if reading.schema.may_collide(node.key):
-        _check_crowd([key for key, _ in pairs], began)
+        most = reading.schema.most_collisions(node)
+        _check_crowd([key for key, _ in pairs], most, began)
     return _made(dict, (pairs,), {}, "a dict", began)
 
 

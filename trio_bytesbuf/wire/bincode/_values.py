@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import reprlib
 import struct
+from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
@@ -151,15 +152,14 @@ def unzigzag(value: int) -> int:
     return value >> 1 ^ -(value & 1)
 
 
-MAX_COLLISIONS: Final = 100
-"""So many items of one set, or keys of one dict, may have a hash that another one has. Each is
-compared with all others of that hash; 50,000 in one message took 11 s. A peer that sends sets and
-dicts has no two equal items in them to begin with."""
-
-
-def is_crowded(keys: Sequence[object]) -> bool:
-    """Say whether too many of the keys have the same hash."""
-    return len(keys) > MAX_COLLISIONS and len(keys) - len(set(map(hash, keys))) > MAX_COLLISIONS
+def is_crowded(keys: Sequence[object], most: int) -> bool:
+    """Say whether more than `most` of the keys have one and the same hash."""
+    if len(keys) <= most:
+        return False
+    hashes = list(map(hash, keys))
+    if len(hashes) - len(set(hashes)) < most:
+        return False  # so it is, nearly always
+    return max(Counter(hashes).values()) > most
 
 
 VARINT_NBYTES: Final = {251: 2, 252: 4, 253: 8, 254: 16}

@@ -63,6 +63,7 @@ from trio_bytesbuf.wire import (
     u128,
 )
 from trio_bytesbuf.wire.bincode._explain_decode import explain_decode
+from trio_bytesbuf.wire.bincode._explain_encode import explain_encode
 from trio_bytesbuf.wire.bincode._write_decoder import compile_reader
 
 T = TypeVar("T")
@@ -82,6 +83,12 @@ class Point3(Point):
 @attrs.define
 class Nil:
     pass
+
+
+@attrs.define
+class Hollow:
+    a: Nil = attrs.field(factory=Nil)
+    b: tuple[None] = (None,)
 
 
 @dataclasses.dataclass
@@ -526,6 +533,8 @@ def test_limits_that_make_no_sense_are_refused() -> None:
     for bad in ({"max_nbytes": 0}, {"max_depth": 0}, {"max_depth": -1}):
         with pytest.raises(ValueError, match="at least 1"):
             Bincode(u8, **bad)
+    with pytest.raises(ValueError, match="max_empties"):
+        Bincode(u8, max_empties=-1)
     with pytest.raises(TypeError):
         Bincode(u8, max_nbytes=1.5)
     with pytest.raises(ValueError, match="at least 0, not -1"):
@@ -821,30 +830,50 @@ EMPTIES: list[tuple[Any, Any, int]] = [
     (dict[u16, list[tuple[()]]], lambda count: dict.fromkeys(range(count), [()]), 1),
     (list[list[None]], lambda count: [[None]] * count, 1),
     (list[tuple[None, ...]], lambda count: [(None, None)] * count, 2),
+    (list[tuple[None, Nil]], lambda count: [(None, Nil())] * count, 3),
+    (list[Hollow], lambda count: [Hollow()] * count, 4),
     (list[Annotated[list[None], Array(9)]], lambda count: [[None] * 9] * count, 10),
+    (list[Annotated[list[Hollow], Array(2)]], lambda count: [[Hollow()] * 2] * count, 9),
     (list[Annotated[list[Nil], Array(1)] | u8], lambda count: [[Nil()]] * count, 1),
     (tuple[list[None], list[None]], lambda count: ([None] * count,) * 2, 2),
-]
+    (tuple[dict[None, Nil], list[dict[None, Nil]]],
+     lambda count: ({None: Nil()}, [{None: Nil()}] * (count - 1)), 2),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("tp", "value_of", "empties"), EMPTIES, ids=name_of)
-def test_items_without_bytes_count_as_one_byte_each(tp: Any, value_of: Any, empties: int) -> None:
+def test_items_without_bytes_have_a_limit(tp: Any, value_of: Any, empties: int) -> None:
     """Over the whole message, nested ones and those of arrays included, in both directions."""
-    codec = Bincode(tp, max_nbytes=1_000)
-    for count in range(30, 1_000, 37):
+    codec = Bincode(tp, max_empties=500)
+    schema = codec._schema
+    for count in {1, 30, 499 // empties, 500 // empties, 500 // empties + 1, 700}:
         value = value_of(count)
-        wire = Bincode(tp, max_nbytes=1 << 20).encode(value)
-        if len(wire) + count * empties <= 1_000:
+        wire = Bincode(tp, max_empties=1 << 20).encode(value)
+        left = explain_encode(schema, value, max_empties=500, max_depth=1)[1]
+        assert left == 500 - count * empties
+        if count * empties <= 500:
             assert codec.encode(value) == wire
             assert codec.decode(wire) == value
-        elif len(wire) <= 1_000:
-            with pytest.raises(EncodeError, match="count as one byte each"):
-                codec.encode(value)
-            with pytest.raises(DecodeError, match="take no byte are too many"):
-                codec.decode(wire)
         else:
-            with pytest.raises(MessageTooLarge):
+            with pytest.raises(EncodeError, match=r"take no byte, max_empties=500 are allowed"):
                 codec.encode(value)
+            with pytest.raises(DecodeError, match=r"are too many: max_empties=500 are allowed"):
+                codec.decode(wire)
+        assert codec.encoded_size(value) == len(wire)
+
+
+def test_few_bytes_make_few_items() -> None:
+    """Unless more are asked for, a thousand; with none allowed, what has bytes goes both ways."""
+    claim = b"\xfc" + (1_000_000).to_bytes(4, "little")
+    for tp in (list[None], list[Nil], tuple[Hollow, ...], list[Annotated[list[None], Array(1)]]):
+        with pytest.raises(DecodeError, match="max_empties=1024 are allowed"):
+            Bincode(tp).decode(claim)
+    assert Bincode(list[None]).decode(Bincode(u64).encode(1_024)) == [None] * 1_024
+    assert len(Bincode(list[None], max_empties=1_000_000).decode(claim)) == 1_000_000
+    nothing = Bincode(tuple[list[None], list[str]], max_empties=0)
+    assert nothing.decode(nothing.encode(([], ["a"]))) == ([], ["a"])
+    with pytest.raises(EncodeError, match="has 1 items that take no byte, max_empties=0 are"):
+        nothing.encode(([None], []))
 
 
 @pytest.mark.parametrize("count", [10, 63, 64, 5_000])
@@ -855,7 +884,7 @@ def test_what_is_wrong_in_a_long_list_is_found_by_its_place(count: int) -> None:
         Bincode(list[tuple[u8, str, bool]]).decode(wire[:-1] + b"\2")
     assert caught.value.path == f"[{count - 1}][2]"
     assert caught.value.offset == len(wire) - 1
-    pairs = Bincode(dict[u16, tuple[BytesView, list[None]]])
+    pairs = Bincode(dict[u16, tuple[BytesView, list[None]]], max_empties=count)
     wire = pairs.encode({number: (BytesView(b"ab"), [None]) for number in range(count)})
     with pytest.raises(DecodeError) as caught:
         pairs.decode(wire[:-1] + b"\xff")
@@ -896,6 +925,7 @@ def test_an_explanation_compiles_a_node_once() -> None:
             BytesView(wire[:-1] + b"\xff"),
             max_nbytes=1 << 20,
             max_depth=1,
+            max_empties=1,
             quick=quick,
         )
     assert caught.value.path == "[62][62][63]"
@@ -973,7 +1003,7 @@ def test_ordinary_keys_collide_and_come_back(tp: Any, value: Any) -> None:
     codec = Bincode(tp)
     wire = codec.encode(value)
     assert codec.decode(wire) == value
-    limits = {"max_nbytes": codec.max_nbytes, "max_depth": 100}
+    limits = {"max_nbytes": codec.max_nbytes, "max_depth": 100, "max_empties": 0}
     assert explain_decode(codec._schema, BytesView(wire), **limits) == value
 
 
@@ -995,6 +1025,12 @@ def test_what_collides_in_frozensets_multiplies_what_collides_around_them() -> N
                 codec.decode(wire)
         else:
             assert codec.decode(wire) == set(map(frozenset, keys))
+    wide: Any = frozenset[u128]
+    for depth in range(30):  # what is met again is not looked into again
+        name = f"Wide{depth}"
+        wide = attrs.make_class(name, dict.fromkeys("ab", attrs.field(type=wide)), frozen=True)
+    schema = Bincode(set[wide])._schema
+    assert schema.most_collisions(schema.root) == 128
     free = Bincode(frozenset[u128])  # is in no key
     assert len(free.decode(free.encode(frozenset(one * number for one in range(1, 513))))) == 512
 
@@ -1285,6 +1321,7 @@ def test_a_codec_says_what_it_is_of() -> None:
     assert repr(Bincode(Pair[u8], max_nbytes=5, max_depth=7)) == (
         "Bincode(Pair[u8], max_nbytes=5, max_depth=7)"
     )
+    assert repr(Bincode(None, max_empties=0)) == "Bincode(None, max_empties=0)"
     assert repr(Bincode(Annotated[bytes, Array(4)])) == "Bincode(Annotated[bytes, Array(4)])"
 
 

@@ -250,6 +250,7 @@ class Schema:
     root: Node
     definitions: Mapping[str, Node]
     _least: dict[int, int] = attrs.field(init=False, factory=dict, repr=False)
+    _empties: dict[int, int] = attrs.field(init=False, factory=dict, repr=False)
 
     def nodes(self) -> Iterator[Node]:
         """Yield every node once."""
@@ -281,6 +282,23 @@ class Schema:
                 return self.least_nbytes(node.key) + self.least_nbytes(node.value) == 0
             case _:
                 return False
+
+    def empties_in(self, node: Node) -> int:
+        """Return how many values a value of no size is made of, itself included.
+
+        What is in an array in it counts by itself, when that is read or written.
+        """
+        known = self._empties.get(id(node))
+        if known is None:
+            match node:
+                case TupleNode() | StructNode() | HookNode():
+                    known = 1 + sum(map(self.empties_in, children(node)))
+                case RefNode(name):
+                    known = self.empties_in(self.definitions[name])
+                case _:
+                    known = 1
+            self._empties[id(node)] = known
+        return known
 
     def may_collide(self, node: Node) -> bool:
         """Say whether a peer can choose values of which any number have the same hash.
@@ -318,15 +336,17 @@ class Schema:
         return found
 
     def _frozensets_in(self, node: Node) -> Iterator[Node]:
-        names: set[str] = set()
+        seen: set[int] = set()
         rest = [node]
         while rest:
             below = rest.pop()
+            if id(below) in seen:
+                continue
+            seen.add(id(below))
             rest += children(below)
             if isinstance(below, SeqNode) and below.kind is frozenset:
                 yield below
-            elif isinstance(below, RefNode) and below.name not in names:
-                names.add(below.name)
+            elif isinstance(below, RefNode):
                 rest.append(self.definitions[below.name])
 
     def least_nbytes(self, node: Node) -> int:

@@ -188,18 +188,20 @@ class _Decoder(RunDecoder):
         self.refuse_if(f"{end} > size")
         return end
 
-    def count(self, least_nbytes: int) -> str:
-        """Write how the number of items is read (Law 3)."""
+    def count(self, *nodes: Node) -> str:
+        """Write how the number of items is read, made of `nodes` (Law 3)."""
+        least_nbytes = sum(map(self.schema.least_nbytes, nodes))
         name = self.number(U64_MAX, "n")
         if least_nbytes:
             factor = "" if least_nbytes == 1 else f" * {least_nbytes}"
             self.refuse_if(f"{name}{factor} > total - at")
         else:
-            self._charge(name)
+            self._charge(name, *nodes)
         return name
 
-    def _charge(self, number: str) -> None:
-        self.source.line(f"left[0] -= {number}")
+    def _charge(self, count: str, *nodes: Node) -> None:
+        empties = sum(map(self.schema.empties_in, nodes))
+        self.source.line(f"left[0] -= {count}{'' if empties == 1 else f' * {empties}'}")
         self.refuse_if("left[0] < 0")
 
     # One way for each node
@@ -291,7 +293,7 @@ class _Decoder(RunDecoder):
         return name
 
     def _seq(self, node: SeqNode) -> str:
-        count = self.count(self.schema.least_nbytes(node.item))
+        count = self.count(node.item)
         return self._many(node, count)
 
     def _array(self, node: ArrayNode) -> str:
@@ -302,7 +304,7 @@ class _Decoder(RunDecoder):
         if least and node.count:
             self.refuse_if(f"{node.count * least} > total - at")
         elif node.count:
-            self._charge(str(node.count))
+            self._charge(str(node.count), node.item)
         return self._many(node, str(node.count))
 
     def _many(self, node: SeqNode | ArrayNode, count: str) -> str:
@@ -383,7 +385,7 @@ class _Decoder(RunDecoder):
 
     def _map(self, node: MapNode) -> str:
         schema = self.schema
-        count = self.count(schema.least_nbytes(node.key) + schema.least_nbytes(node.value))
+        count = self.count(node.key, node.value)
         made = self.assigned("{}")
         keys = self.assigned("[]") if schema.may_collide(node.key) else ""
         values = self.assigned("[]") if keys else ""

@@ -305,8 +305,7 @@ class _Encoder:
         self._items(node.item, items)
 
     def _items(self, item: Node, items: str) -> None:
-        if not self.schema.least_nbytes(item):
-            self.source.line(f"left[0] -= len({items})")
+        self._charge(items, item)
         bulk = BULK.get(item) if isinstance(item, (IntNode, BoolNode, FloatNode)) else None
         if bulk is not None:
             self.put(f"{self.source.constant(bulk, 'bulk')}({items})")
@@ -321,12 +320,17 @@ class _Encoder:
                 self.value(item, one)
                 self.flush()
 
+    def _charge(self, items: str, *nodes: Node) -> None:
+        """Write how items without bytes are counted, which are made of `nodes`."""
+        if not any(map(self.schema.least_nbytes, nodes)):
+            empties = sum(map(self.schema.empties_in, nodes))
+            self.source.line(f"left[0] -= len({items}) * {empties}")
+
     def _map(self, node: MapNode, v: str) -> None:
         self._refuse_if(f"not isinstance({v}, dict)")
         pairs = self.assigned(f"list({v}.items())")
         self.number(self.assigned(f"len({pairs})", "n"))
-        if not self.schema.least_nbytes(node.key) + self.schema.least_nbytes(node.value):
-            self.source.line(f"left[0] -= len({pairs})")
+        self._charge(pairs, node.key, node.value)
         self.flush()
         key, value = self.source.fresh("k"), self.source.fresh("v")
         with self.source.block(f"for {key}, {value} in {pairs}"):

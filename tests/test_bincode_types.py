@@ -583,6 +583,10 @@ WRONG: list[tuple[Any, Any, str]] = [
     (float, (1 << 53) + 1, "a float would lose digits of 9007199254740993"),
     (float, 10**400, "is too large for a float"),
     (f32, 1e300, "1e[+]300 does not fit f32"),
+    (f32, (1 << 24) + 1, "an f32 would lose digits of 16777217"),
+    (f32, 1 << 130, "13[0-9.]+ does not fit f32"),
+    (list[f32], [0.1, (1 << 24) + 1], r"\[1\]: an f32 would lose digits of 16777217"),
+    (tuple[f32, f32, f32], (0.1, 1, -(1 << 24) - 1), r"\[2\]: an f32 would lose digits"),
     (str, b"x", "a str is expected, not bytes b'x'"),
     (str, "a\ud800", "no UTF-8 can be made of it: surrogates not allowed at 1"),
     (char, "", "one character is expected, not 0"),
@@ -640,6 +644,14 @@ def test_a_value_that_is_none_of_the_type_is_not_written(tp: Any, value: Any, me
         codec.encode(value)
     with pytest.raises(EncodeError, match=message):
         codec.encoded_size(value)
+
+
+def test_an_int_is_taken_for_an_f32_if_no_digit_is_lost() -> None:
+    """Those of up to 24 bits, and others with zeros behind; a float is rounded to the nearest."""
+    for number in (0, 5, -(1 << 24), (1 << 24) + 2, 1 << 127):
+        assert Bincode(f32).encode(number) == Bincode(f32).encode(float(number))
+        assert Bincode(list[f32]).decode(Bincode(list[f32]).encode([number, 0.5]))[0] == number
+    assert Bincode(f32).decode(Bincode(f32).encode(16777217.0)) == 16777216.0
 
 
 def test_subclasses_are_written_as_what_they_are_and_not_as_they_say() -> None:

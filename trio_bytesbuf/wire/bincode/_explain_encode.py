@@ -41,6 +41,7 @@ from ._schema_nodes import (
 )
 from ._values import (
     Complaint,
+    exact_f32,
     exact_float,
     exact_int,
     exact_str,
@@ -112,7 +113,7 @@ def _bool(writing: Writing, _: BoolNode, value: object) -> None:
 
 
 def _float(writing: Writing, node: FloatNode, value: object) -> None:
-    number = exact_float(value)
+    number = exact_f32(value) if node.nbytes == 4 else exact_float(value)
     try:
         writing.out += pack_f32(number) if node.nbytes == 4 else struct.pack("<d", number)
     except OverflowError:

@@ -1,7 +1,7 @@
 """What values must be to be written, and how they are shown in complaints.
 
 Law 1. Nothing is converted that is not the same value in the end: no text for a number, no bytes
-       for text, no True for 1, no 2**53 + 1 for a float.
+       for text, no True for 1, no 2**53 + 1 for a float, no 2**24 + 1 for an f32.
 Law 2. What comes back is of the exact class, so no method that a subclass overrides is asked again.
 """
 
@@ -81,6 +81,20 @@ def exact_float(value: object) -> float:
         raise Complaint(f"{shown(number)} is too large for a float") from None
     if made != number:
         raise Complaint(f"a float would lose digits of {shown(number)}")
+    return made
+
+
+def exact_f32(value: object) -> float:
+    """Return a float; of an int, if an f32 loses no digit. (A float is rounded, as in Rust.)"""
+    made = exact_float(value)
+    if isinstance(value, float):
+        return made
+    try:
+        (kept,) = _FLOAT32.unpack(_FLOAT32.pack(made))
+    except OverflowError:
+        raise Complaint(f"{shown(value)} does not fit f32") from None
+    if kept != made:
+        raise Complaint(f"an f32 would lose digits of {shown(value)}")
     return made
 
 

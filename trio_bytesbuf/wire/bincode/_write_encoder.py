@@ -47,6 +47,7 @@ from ._schema_nodes import (
 )
 from ._source import Plan, Source
 from ._values import (
+    exact_f32,
     exact_float,
     exact_int,
     exact_str,
@@ -69,6 +70,7 @@ NAMES: Final[Mapping[str, object]] = {
     "large_u64": runtime.large_u64,
     "pieces_of": runtime.pieces_of,
     "refuse": runtime.refuse,
+    "exact_f32": exact_f32,
     "exact_float": exact_float,
     "exact_int": exact_int,
     "exact_str": exact_str,
@@ -242,7 +244,7 @@ class _Encoder:
         self.put(f"BYTE[{v}]", "B", v)
 
     def _float(self, node: FloatNode, v: str) -> None:
-        self._exact("float", v, "exact_float")
+        self._exact("float", v, "exact_f32" if node.nbytes == 4 else "exact_float")
         if node.nbytes == 4:
             self.put(f"pack_f32({v})")
         else:

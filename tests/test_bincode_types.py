@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import ipaddress
+import itertools
 import linecache
 import pathlib
 import sys
@@ -62,6 +63,7 @@ from trio_bytesbuf.wire import (
     u128,
 )
 from trio_bytesbuf.wire.bincode._explain_decode import explain_decode
+from trio_bytesbuf.wire.bincode._explain_encode import explain_encode
 from trio_bytesbuf.wire.bincode._write_decoder import compile_reader
 
 T = TypeVar("T")
@@ -81,6 +83,12 @@ class Point3(Point):
 @attrs.define
 class Nil:
     pass
+
+
+@attrs.define
+class Hollow:
+    a: Nil = attrs.field(factory=Nil)
+    b: tuple[None] = (None,)
 
 
 @dataclasses.dataclass
@@ -525,6 +533,8 @@ def test_limits_that_make_no_sense_are_refused() -> None:
     for bad in ({"max_nbytes": 0}, {"max_depth": 0}, {"max_depth": -1}):
         with pytest.raises(ValueError, match="at least 1"):
             Bincode(u8, **bad)
+    with pytest.raises(ValueError, match="max_empties"):
+        Bincode(u8, max_empties=-1)
     with pytest.raises(TypeError):
         Bincode(u8, max_nbytes=1.5)
     with pytest.raises(ValueError, match="at least 0, not -1"):
@@ -573,6 +583,10 @@ WRONG: list[tuple[Any, Any, str]] = [
     (float, (1 << 53) + 1, "a float would lose digits of 9007199254740993"),
     (float, 10**400, "is too large for a float"),
     (f32, 1e300, "1e[+]300 does not fit f32"),
+    (f32, (1 << 24) + 1, "an f32 would lose digits of 16777217"),
+    (f32, 1 << 130, "13[0-9.]+ does not fit f32"),
+    (list[f32], [0.1, (1 << 24) + 1], r"\[1\]: an f32 would lose digits of 16777217"),
+    (tuple[f32, f32, f32], (0.1, 1, -(1 << 24) - 1), r"\[2\]: an f32 would lose digits"),
     (str, b"x", "a str is expected, not bytes b'x'"),
     (str, "a\ud800", "no UTF-8 can be made of it: surrogates not allowed at 1"),
     (char, "", "one character is expected, not 0"),
@@ -630,6 +644,14 @@ def test_a_value_that_is_none_of_the_type_is_not_written(tp: Any, value: Any, me
         codec.encode(value)
     with pytest.raises(EncodeError, match=message):
         codec.encoded_size(value)
+
+
+def test_an_int_is_taken_for_an_f32_if_no_digit_is_lost() -> None:
+    """Those of up to 24 bits, and others with zeros behind; a float is rounded to the nearest."""
+    for number in (0, 5, -(1 << 24), (1 << 24) + 2, 1 << 127):
+        assert Bincode(f32).encode(number) == Bincode(f32).encode(float(number))
+        assert Bincode(list[f32]).decode(Bincode(list[f32]).encode([number, 0.5]))[0] == number
+    assert Bincode(f32).decode(Bincode(f32).encode(16777217.0)) == 16777216.0
 
 
 def test_subclasses_are_written_as_what_they_are_and_not_as_they_say() -> None:
@@ -820,30 +842,50 @@ EMPTIES: list[tuple[Any, Any, int]] = [
     (dict[u16, list[tuple[()]]], lambda count: dict.fromkeys(range(count), [()]), 1),
     (list[list[None]], lambda count: [[None]] * count, 1),
     (list[tuple[None, ...]], lambda count: [(None, None)] * count, 2),
+    (list[tuple[None, Nil]], lambda count: [(None, Nil())] * count, 3),
+    (list[Hollow], lambda count: [Hollow()] * count, 4),
     (list[Annotated[list[None], Array(9)]], lambda count: [[None] * 9] * count, 10),
+    (list[Annotated[list[Hollow], Array(2)]], lambda count: [[Hollow()] * 2] * count, 9),
     (list[Annotated[list[Nil], Array(1)] | u8], lambda count: [[Nil()]] * count, 1),
     (tuple[list[None], list[None]], lambda count: ([None] * count,) * 2, 2),
-]
+    (tuple[dict[None, Nil], list[dict[None, Nil]]],
+     lambda count: ({None: Nil()}, [{None: Nil()}] * (count - 1)), 2),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("tp", "value_of", "empties"), EMPTIES, ids=name_of)
-def test_items_without_bytes_count_as_one_byte_each(tp: Any, value_of: Any, empties: int) -> None:
+def test_items_without_bytes_have_a_limit(tp: Any, value_of: Any, empties: int) -> None:
     """Over the whole message, nested ones and those of arrays included, in both directions."""
-    codec = Bincode(tp, max_nbytes=1_000)
-    for count in range(30, 1_000, 37):
+    codec = Bincode(tp, max_empties=500)
+    schema = codec._schema
+    for count in {1, 30, 499 // empties, 500 // empties, 500 // empties + 1, 700}:
         value = value_of(count)
-        wire = Bincode(tp, max_nbytes=1 << 20).encode(value)
-        if len(wire) + count * empties <= 1_000:
+        wire = Bincode(tp, max_empties=1 << 20).encode(value)
+        left = explain_encode(schema, value, max_empties=500, max_depth=1)[1]
+        assert left == 500 - count * empties
+        if count * empties <= 500:
             assert codec.encode(value) == wire
             assert codec.decode(wire) == value
-        elif len(wire) <= 1_000:
-            with pytest.raises(EncodeError, match="count as one byte each"):
-                codec.encode(value)
-            with pytest.raises(DecodeError, match="take no byte are too many"):
-                codec.decode(wire)
         else:
-            with pytest.raises(MessageTooLarge):
+            with pytest.raises(EncodeError, match=r"take no byte, max_empties=500 are allowed"):
                 codec.encode(value)
+            with pytest.raises(DecodeError, match=r"are too many: max_empties=500 are allowed"):
+                codec.decode(wire)
+        assert codec.encoded_size(value) == len(wire)
+
+
+def test_few_bytes_make_few_items() -> None:
+    """Unless more are asked for, a thousand; with none allowed, what has bytes goes both ways."""
+    claim = b"\xfc" + (1_000_000).to_bytes(4, "little")
+    for tp in (list[None], list[Nil], tuple[Hollow, ...], list[Annotated[list[None], Array(1)]]):
+        with pytest.raises(DecodeError, match="max_empties=1024 are allowed"):
+            Bincode(tp).decode(claim)
+    assert Bincode(list[None]).decode(Bincode(u64).encode(1_024)) == [None] * 1_024
+    assert len(Bincode(list[None], max_empties=1_000_000).decode(claim)) == 1_000_000
+    nothing = Bincode(tuple[list[None], list[str]], max_empties=0)
+    assert nothing.decode(nothing.encode(([], ["a"]))) == ([], ["a"])
+    with pytest.raises(EncodeError, match="has 1 items that take no byte, max_empties=0 are"):
+        nothing.encode(([None], []))
 
 
 @pytest.mark.parametrize("count", [10, 63, 64, 5_000])
@@ -854,7 +896,7 @@ def test_what_is_wrong_in_a_long_list_is_found_by_its_place(count: int) -> None:
         Bincode(list[tuple[u8, str, bool]]).decode(wire[:-1] + b"\2")
     assert caught.value.path == f"[{count - 1}][2]"
     assert caught.value.offset == len(wire) - 1
-    pairs = Bincode(dict[u16, tuple[BytesView, list[None]]])
+    pairs = Bincode(dict[u16, tuple[BytesView, list[None]]], max_empties=count)
     wire = pairs.encode({number: (BytesView(b"ab"), [None]) for number in range(count)})
     with pytest.raises(DecodeError) as caught:
         pairs.decode(wire[:-1] + b"\xff")
@@ -895,6 +937,7 @@ def test_an_explanation_compiles_a_node_once() -> None:
             BytesView(wire[:-1] + b"\xff"),
             max_nbytes=1 << 20,
             max_depth=1,
+            max_empties=1,
             quick=quick,
         )
     assert caught.value.path == "[62][62][63]"
@@ -922,13 +965,117 @@ def test_keys_with_the_same_hash_are_refused_when_they_are_many(tp: Any, key_of:
 
     assert len({hash(key_of(number)) for number in range(1, 20_000)}) == 1
     codec = Bincode(tp)
-    with pytest.raises(DecodeError, match="more than 100 items have the same hash"):
+    with pytest.raises(DecodeError, match="more than 512 items have the same hash"):
         codec.decode(wire([key_of(number) for number in range(1, 20_000)]))
-    assert len(codec.decode(wire([key_of(number) for number in range(1, 100)]))) == 99
+    most = 512
+    assert len(codec.decode(wire([key_of(number) for number in range(1, most + 1)]))) == most
+    with pytest.raises(DecodeError, match="more than 512 items have the same hash"):
+        codec.decode(wire([key_of(number) for number in range(1, most + 2)]))
     spread = [number if key is not uuid.UUID else uuid.UUID(int=number) for number in range(5_000)]
     if "tuple" in str(key):
         spread = [(number, 0) for number in spread]
     assert len(codec.decode(wire(spread))) == 5_000
+
+
+@attrs.frozen
+class Cell:
+    x: int
+    y: int
+
+
+ORDINARY: list[tuple[Any, Any]] = [
+    (set[tuple[int, int]], {(x, y) for x in (-1, -2) for y in range(101)}),
+    (set[tuple[int, int, int, int]], set(itertools.product((-2, -1, 0, 1), repeat=4))),
+    (set[tuple[int, ...]], set(itertools.product((-2, -1, 0, 1), repeat=6))),
+    (dict[Cell, u8], {Cell(x, y): 1 for x in range(-40, 41) for y in range(-40, 41)}),
+    (
+        dict[tuple[float, float], int],
+        {(float(x), float(y)): x * y for x in range(-30, 31) for y in range(-30, 31)},
+    ),
+    (
+        set[frozenset[int]],
+        {
+            frozenset(some)
+            for size in range(5)
+            for some in itertools.combinations(range(-8, 8), size)
+        },
+    ),
+    (set[frozenset[tuple[int, int]]], {frozenset([(x, -1), (x, -2)]) for x in range(-60, 60)}),
+    (frozenset[tuple[int, ...]], frozenset(itertools.product((-2, -1), repeat=5))),
+    *(
+        (set[tuple[int, ...]], set(itertools.product((-2, -1), repeat=length)))
+        for length in (7, 8, 9)
+    ),
+]
+
+
+@pytest.mark.parametrize(("tp", "value"), ORDINARY, ids=lambda one: str(one)[:40])
+def test_ordinary_keys_collide_and_come_back(tp: Any, value: Any) -> None:
+    """In CPython -1 and -2 have the same hash, and so has all that differs only by them."""
+    codec = Bincode(tp)
+    wire = codec.encode(value)
+    assert codec.decode(wire) == value
+    limits = {"max_nbytes": codec.max_nbytes, "max_depth": 100, "max_empties": 0}
+    assert explain_decode(codec._schema, BytesView(wire), **limits) == value
+
+
+def test_what_collides_in_frozensets_multiplies_what_collides_around_them() -> None:
+    """So fewer may: 16 in those that are in keys, and 128 of those keys."""
+    codec = Bincode(set[frozenset[u128]])
+    wires = Bincode(list[list[u128]])
+    number = (1 << 61) - 1
+    for inner, outer, message in (
+        (16, 1, ""),
+        (17, 1, "than 16 "),
+        (2, 128, ""),
+        (2, 129, "than 128 "),
+    ):
+        keys = [[one * number + add for one in range(1, inner + 1)] for add in range(outer)]
+        wire = wires.encode(keys)
+        if message:
+            with pytest.raises(DecodeError, match=message):
+                codec.decode(wire)
+        else:
+            assert codec.decode(wire) == set(map(frozenset, keys))
+    wide: Any = frozenset[u128]
+    for depth in range(30):  # what is met again is not looked into again
+        name = f"Wide{depth}"
+        wide = attrs.make_class(name, dict.fromkeys("ab", attrs.field(type=wide)), frozen=True)
+    schema = Bincode(set[wide])._schema
+    assert schema.most_collisions(schema.root) == 128
+    free = Bincode(frozenset[u128])  # is in no key
+    assert len(free.decode(free.encode(frozenset(one * number for one in range(1, 513))))) == 512
+
+
+@pytest.mark.parametrize("kind", [set, frozenset, dict])
+def test_keys_that_collide_are_compared_a_bounded_number_of_times(kind: type) -> None:
+    """Not at all if they are too many; else each with each, which is half their limit for each."""
+    compared = 0
+
+    @attrs.frozen(eq=False)
+    class Key:
+        number: u32
+
+        def __eq__(self, other: object) -> bool:
+            nonlocal compared
+            compared += 1
+            return isinstance(other, Key) and self.number == other.number
+
+        def __hash__(self) -> int:
+            return 7
+
+    codec: Any = Bincode(dict[Key, u8] if kind is dict else kind[Key])
+    wires = Bincode(dict[u32, u8] if kind is dict else list[u32])
+
+    def wire(count: int) -> bytes:
+        return wires.encode(dict.fromkeys(range(count), 1) if kind is dict else [*range(count)])
+
+    with pytest.raises(DecodeError, match="have the same hash"):
+        codec.decode(wire(50_000))
+    assert compared == 0
+    most = 512
+    assert len(codec.decode(wire(most))) == most
+    assert 0 < compared <= 2 * most * most  # a table that grows compares no key again
 
 
 def linked(length: int) -> Link:
@@ -1186,6 +1333,7 @@ def test_a_codec_says_what_it_is_of() -> None:
     assert repr(Bincode(Pair[u8], max_nbytes=5, max_depth=7)) == (
         "Bincode(Pair[u8], max_nbytes=5, max_depth=7)"
     )
+    assert repr(Bincode(None, max_empties=0)) == "Bincode(None, max_empties=0)"
     assert repr(Bincode(Annotated[bytes, Array(4)])) == "Bincode(Annotated[bytes, Array(4)])"
 
 

@@ -27,7 +27,7 @@ import attrs
 
 from ..._errors import EncodeError, MessageTooLarge
 from ...seq import BytesView
-from ...seq._flat import positive_count_of
+from ...seq._flat import count_of, positive_count_of
 from .._codec import Codec
 from ._explain_decode import explain_decode
 from ._explain_encode import explain_encode
@@ -51,6 +51,10 @@ MAX_DEPTH: Final = 100
 """How deep a type may contain itself. serde_json's limit is 128; the slow path needs some three
 frames of Python's 1,000 for each, and the program around it needs some, too."""
 
+MAX_EMPTIES: Final = 1_024
+"""How many items without bytes a message may have. Five bytes announced a million of them, which
+took a second and 60 MB; and whoever sends lists of nothing sends how long they are."""
+
 NO_HOOKS: Final[Mapping[Any, Hook]] = {}
 
 
@@ -60,16 +64,18 @@ class Bincode(Codec[T]):
 
     Args:
       tp: the type; `docs/bincode.md` has the table of what is what in Rust.
-      max_nbytes: how many bytes a message may have, either way. Items that take no byte count
-        as one each.
+      max_nbytes: how many bytes a message may have, either way.
       max_depth: how many times, at most, a type may contain itself. (Python's own limit may be
         nearer, and gives the same errors.)
+      max_empties: how many items that take no byte (None, instances of classes without fields)
+        may be in the lists, sets, dicts and arrays of a message, either way; an item that is made
+        of several counts as so many. No bytes of the peer pay for them.
       hooks: by type, how to write what has no counterpart, or has another one than here.
       names: what strings in `tp` mean, where they stand in no class: `globals()`, for example.
 
     Raises:
       TypeError: a type in `tp` cannot be written. The message has the path to it.
-      ValueError: `max_nbytes` or `max_depth` is below 1.
+      ValueError: `max_nbytes` or `max_depth` is below 1, or `max_empties` below 0.
 
     Cost: the first codec of a type takes some milliseconds, others some microseconds.
 
@@ -103,6 +109,9 @@ class Bincode(Codec[T]):
     max_depth: int
     """How many times a type may contain itself."""
 
+    max_empties: int
+    """How many items without bytes a message may have."""
+
     _schema: Schema
     _encode: Callable[..., Any]
     _decode: Callable[..., Any]
@@ -121,6 +130,7 @@ class Bincode(Codec[T]):
         *,
         max_nbytes: int = MAX_NBYTES,
         max_depth: int = MAX_DEPTH,
+        max_empties: int = MAX_EMPTIES,
         hooks: Mapping[Any, Hook] = NO_HOOKS,
         names: Mapping[str, object] = NO_NAMES,
     ) -> None: ...
@@ -132,6 +142,7 @@ class Bincode(Codec[T]):
         *,
         max_nbytes: int = MAX_NBYTES,
         max_depth: int = MAX_DEPTH,
+        max_empties: int = MAX_EMPTIES,
         hooks: Mapping[Any, Hook] = NO_HOOKS,
         names: Mapping[str, object] = NO_NAMES,
     ) -> None: ...
@@ -142,11 +153,13 @@ class Bincode(Codec[T]):
         *,
         max_nbytes: int = MAX_NBYTES,
         max_depth: int = MAX_DEPTH,
+        max_empties: int = MAX_EMPTIES,
         hooks: Mapping[Any, Hook] = NO_HOOKS,
         names: Mapping[str, object] = NO_NAMES,
     ) -> None:
         self.max_nbytes = positive_count_of(max_nbytes, "max_nbytes")
         self.max_depth = positive_count_of(max_depth, "max_depth")
+        self.max_empties = count_of(max_empties, "max_empties")
         compiled = _compiled_for(tp, hooks, names)
         schema = self._schema = compiled.schema
         self._encode, self._decode = compiled.encode, compiled.decode
@@ -158,7 +171,8 @@ class Bincode(Codec[T]):
     def __repr__(self) -> str:
         limit = "" if self.max_nbytes == MAX_NBYTES else f", max_nbytes={self.max_nbytes}"
         depth = "" if self.max_depth == MAX_DEPTH else f", max_depth={self.max_depth}"
-        return f"Bincode({self._schema.label}{limit}{depth})"
+        empties = "" if self.max_empties == MAX_EMPTIES else f", max_empties={self.max_empties}"
+        return f"Bincode({self._schema.label}{limit}{depth}{empties})"
 
     def encode(self, value: T) -> bytes:
         """Return the bytes of `value`.
@@ -169,7 +183,8 @@ class Bincode(Codec[T]):
             lost, and subclasses of a class with fields as that class.
 
         Raises:
-          EncodeError: it is no value of the type, or contains itself, or is nested too deeply.
+          EncodeError: it is no value of the type, or contains itself, or is nested too deeply, or
+            has more than `max_empties` items without bytes.
           MessageTooLarge: it takes more than `max_nbytes`.
 
         Cost: about 0.1 µs for each field; one copy of the bytes.
@@ -179,7 +194,7 @@ class Bincode(Codec[T]):
                 data = b"".join(self._encode(value))
                 if len(data) <= self.max_nbytes:
                     return data
-                empties_left = self.max_nbytes
+                empties_left = self.max_empties
             else:
                 parts, empties_left = self._parts(value)
                 data = b"".join(parts)
@@ -234,39 +249,39 @@ class Bincode(Codec[T]):
 
     # The ways less travelled
 
-    def _limits(self, nbytes: int) -> tuple[object, ...]:
-        """Return what counts down while a message of so many bytes is read."""
+    def _limits(self) -> tuple[object, ...]:
+        """Return what counts down while a message is read."""
         if self._schema.counts_empties:
-            return ([self.max_nbytes - nbytes], *self._depth)
+            return ([self.max_empties], *self._depth)
         return self._depth
 
     def _parts(self, value: T) -> tuple[Any, int]:
         if not self._schema.counts_empties:
-            return self._encode(value, *self._depth), self.max_nbytes
-        left = [self.max_nbytes]
+            return self._encode(value, *self._depth), self.max_empties
+        left = [self.max_empties]
         parts = self._encode(value, left, *self._depth)
         return parts, left[0]
 
     def _checked(self, data: bytes, empties_left: int) -> bytes:
         if len(data) > self.max_nbytes:
             raise MessageTooLarge(self.max_nbytes, 0, len(data), "sent")
-        if len(data) > empties_left:
-            empties = self.max_nbytes - empties_left
+        if empties_left < 0:
+            empties = self.max_empties - empties_left
             raise EncodeError(
-                f"{empties} items take no byte and count as one byte each; with the other "
-                f"{len(data)} they are too many: {self.max_nbytes} are allowed",
+                f"it has {empties} items that take no byte, max_empties={self.max_empties} are "
+                "allowed",
                 "",
             )
         return data
 
     def _not_encoded(self, value: T) -> NoReturn:
-        explain_encode(self._schema, value, max_nbytes=self.max_nbytes, max_depth=self.max_depth)
+        explain_encode(self._schema, value, max_empties=self.max_empties, max_depth=self.max_depth)
         raise AssertionError(self._disagreement("encode"))
 
     def _decode_otherwise(self, payload: Buffer | BytesView) -> T:
         """Decode what is not `bytes`, or with limits or views, or too large."""
         if type(payload) is bytes and len(payload) <= self.max_nbytes:
-            limits = self._limits(len(payload))
+            limits = self._limits()
             if self.takes_views:
                 data = memoryview(payload)
                 value: T = self._decode(data, data, None, *limits)
@@ -278,14 +293,14 @@ class Bincode(Codec[T]):
             raise Refused
         pieces = view._pieces
         if not self.takes_views:
-            value = self._decode(view.to_bytes(), *self._limits(len(view)))
+            value = self._decode(view.to_bytes(), *self._limits())
         elif len(pieces) == 1:
-            value = self._decode(pieces[0], pieces[0], view._refs, *self._limits(len(view)))
+            value = self._decode(pieces[0], pieces[0], view._refs, *self._limits())
         else:
             try:  # what is not in a view mostly lies in front
-                value = self._decode(view.first_piece, view, False, *self._limits(len(view)))
+                value = self._decode(view.first_piece, view, False, *self._limits())
             except (IndexError, struct.error, Refused):
-                value = self._decode(view.contiguous(), view, False, *self._limits(len(view)))
+                value = self._decode(view.contiguous(), view, False, *self._limits())
         return value
 
     def _not_decoded(self, payload: Buffer | BytesView) -> NoReturn:
@@ -295,6 +310,7 @@ class Bincode(Codec[T]):
                 BytesView(payload),
                 max_nbytes=self.max_nbytes,
                 max_depth=self.max_depth,
+                max_empties=self.max_empties,
                 quick=functools.partial(compile_reader, self._schema),
             )
         finally:

@@ -5,7 +5,7 @@ two to the same outcome.
 
 Law 1. Every read is checked before it is made. A count is checked against the bytes that are left
        before anything is made for it, so memory and time follow the bytes that are there.
-Law 2. Items that take no byte are counted over the whole message, as one byte each.
+Law 2. Items that take no byte are counted over the whole message, and limited by themselves.
 Law 3. What a class or a hook raises becomes a complaint about the bytes its values were read from.
 Law 4. To explain takes its time, and whoever sends nonsense shall not decide how much. So the items
        of long lists and dicts are read by compiled code, as long as it can read them, and after so
@@ -48,7 +48,6 @@ from ._schema_nodes import (
 )
 from ._values import (
     CHAR_NBYTES,
-    MAX_COLLISIONS,
     VARINT_NBYTES,
     Complaint,
     is_crowded,
@@ -73,6 +72,7 @@ def explain_decode(
     *,
     max_nbytes: int,
     max_depth: int,
+    max_empties: int,
     quick: Quick | None = None,
     max_steps: int = 1_000_000,
 ) -> object:
@@ -85,9 +85,8 @@ def explain_decode(
     Raises:
       DecodeError: there is none.
     """
-    empties_left = max_nbytes - len(payload)
     data = payload.to_bytes()
-    reading = Reading(schema, data, payload, empties_left, max_depth, quick, max_steps)
+    reading = Reading(schema, data, payload, max_empties, max_depth, quick, max_steps)
     cause: BaseException | None
     try:
         return reading.whole(max_nbytes)
@@ -109,11 +108,14 @@ class Reading:
     schema: Schema
     data: bytes
     view: BytesView
-    empties_left: int
+    max_empties: int
     levels_left: int
     quick: Quick | None
     steps_left: int
     at: int = 0
+    empties_left: int = attrs.field(
+        init=False, default=attrs.Factory(lambda self: self.max_empties, takes_self=True)
+    )
     _compiled: dict[int, Callable[..., Any]] = attrs.field(init=False, factory=dict)
     """By the `id` of a node, which the schema keeps alive."""
 
@@ -161,15 +163,16 @@ class Reading:
             raise Complaint(f"{number} is too large for {what}", start)
         return number
 
-    def count(self, least_nbytes: int) -> int:
-        """Read how many items there are, of so many bytes at the least (Law 1)."""
+    def count(self, *nodes: Node) -> int:
+        """Read how many items there are, made of `nodes` (Law 1)."""
+        least_nbytes = sum(map(self.schema.least_nbytes, nodes))
         start = self.at
         number = self.varint(64, "a count")
         left = len(self.data) - self.at
         if number * least_nbytes > left:
             raise Complaint(f"{number} items are announced, {left} bytes are left", start)
         if not least_nbytes:
-            self.charge(number, start)
+            self.charge(number * sum(map(self.schema.empties_in, nodes)), start)
         return number
 
     def step(self, cost: int) -> None:
@@ -214,8 +217,8 @@ class Reading:
         self.empties_left -= number
         if self.empties_left < 0:
             raise Complaint(
-                f"{number} more items that take no byte are too many; each counts as one byte of "
-                f"what a message may have",
+                f"{number} more items that take no byte are too many: "
+                f"max_empties={self.max_empties} are allowed",
                 start,
             )
 
@@ -302,11 +305,11 @@ def _items(reading: Reading, item: Node, count: int) -> list[object]:
 
 def _seq(reading: Reading, node: SeqNode) -> object:
     start = reading.at
-    items = _items(reading, node.item, reading.count(reading.schema.least_nbytes(node.item)))
+    items = _items(reading, node.item, reading.count(node.item))
     if node.kind is list:
         return items
     if node.kind is not tuple and reading.schema.may_collide(node.item):
-        _check_crowd(items, start)
+        _check_crowd(items, reading.schema.most_collisions(node), start)
     return _made(node.kind, (items,), {}, f"a {node.kind.__name__}", start)
 
 
@@ -317,20 +320,19 @@ def _array(reading: Reading, node: ArrayNode) -> object:
     if node.count * least > left:
         raise Complaint(f"the message ends in it: {node.count} items, {left} bytes are left", start)
     if not least:
-        reading.charge(node.count, start)
+        reading.charge(node.count * reading.schema.empties_in(node.item), start)
     return node.kind(_items(reading, node.item, node.count))
 
 
-def _check_crowd(keys: list[object], start: int) -> None:
-    if _made(is_crowded, (keys,), {}, "a set or a dict", start):
-        raise Complaint(f"more than {MAX_COLLISIONS} items have the same hash as others", start)
+def _check_crowd(keys: list[object], most: int, start: int) -> None:
+    if _made(is_crowded, (keys, most), {}, "a set or a dict", start):
+        raise Complaint(f"more than {most} items have the same hash", start)
 
 
 def _map(reading: Reading, node: MapNode) -> Any:
-    least = reading.schema.least_nbytes(node.key) + reading.schema.least_nbytes(node.value)
     pairs: list[tuple[object, object]] = []
     began = reading.at
-    count = reading.count(least)
+    count = reading.count(node.key, node.value)
     read_key = reading.item_reader(node.key, count)
     read_value = reading.item_reader(node.value, count)
     for index in range(count):
@@ -348,7 +350,8 @@ def _map(reading: Reading, node: MapNode) -> Any:
             raise
         pairs.append((key, value))
     if reading.schema.may_collide(node.key):
-        _check_crowd([key for key, _ in pairs], began)
+        most = reading.schema.most_collisions(node)
+        _check_crowd([key for key, _ in pairs], most, began)
     return _made(dict, (pairs,), {}, "a dict", began)
 
 

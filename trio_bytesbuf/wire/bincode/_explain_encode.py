@@ -41,6 +41,7 @@ from ._schema_nodes import (
 )
 from ._values import (
     Complaint,
+    exact_f32,
     exact_float,
     exact_int,
     exact_str,
@@ -55,14 +56,16 @@ from ._values import (
 
 
 def explain_encode(
-    schema: Schema, value: object, *, max_nbytes: int, max_depth: int
+    schema: Schema, value: object, *, max_empties: int, max_depth: int
 ) -> tuple[bytes, int]:
-    """Return the bytes of `value`, and how many more its items without bytes leave room for.
+    """Return the bytes of `value`, and how many more items without bytes it may have.
+
+    That is below 0 if it has too many.
 
     Raises:
       EncodeError: it is no value of the type.
     """
-    writing = Writing(schema, max_nbytes, max_depth)
+    writing = Writing(schema, max_empties, max_depth)
     cause: BaseException | None
     try:
         writing.value(schema.root, value)
@@ -110,7 +113,7 @@ def _bool(writing: Writing, _: BoolNode, value: object) -> None:
 
 
 def _float(writing: Writing, node: FloatNode, value: object) -> None:
-    number = exact_float(value)
+    number = exact_f32(value) if node.nbytes == 4 else exact_float(value)
     try:
         writing.out += pack_f32(number) if node.nbytes == 4 else struct.pack("<d", number)
     except OverflowError:
@@ -182,7 +185,7 @@ def _asked(work: Callable[..., Any], *args: object) -> Any:
 
 def _items(writing: Writing, item: Node, values: list[object]) -> None:
     if not writing.schema.least_nbytes(item):
-        writing.empties_left -= len(values)
+        writing.empties_left -= len(values) * writing.schema.empties_in(item)
     write = WRITERS[type(item)]
     index = 0
     try:
@@ -220,7 +223,8 @@ def _map(writing: Writing, node: MapNode, value: object) -> None:
     writing.out += varint(len(pairs))
     schema = writing.schema
     if not schema.least_nbytes(node.key) + schema.least_nbytes(node.value):
-        writing.empties_left -= len(pairs)
+        empties = schema.empties_in(node.key) + schema.empties_in(node.value)
+        writing.empties_left -= len(pairs) * empties
     for index, (key, item) in enumerate(pairs):
         try:
             WRITERS[type(node.key)](writing, node.key, key)

@@ -6,11 +6,12 @@ Whatever raises here, and however, only says "not so": the explaining path finds
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, NoReturn
 
 from ...seq import BytesView
 from ._values import (
+    exact_f32,
     exact_float,
     exact_int,
     flat_bytes,
@@ -157,8 +158,8 @@ def _ints(values: Sequence[Any]) -> Sequence[int]:
     return values if _INT.issuperset(map(type, values)) else list(map(exact_int, values))
 
 
-def _floats(values: Sequence[Any]) -> Sequence[float]:
-    return values if _FLOAT.issuperset(map(type, values)) else list(map(exact_float, values))
+def _floats(values: Sequence[Any], exact: Callable[[object], float]) -> Sequence[float]:
+    return values if _FLOAT.issuperset(map(type, values)) else list(map(exact, values))
 
 
 def bytes_of_u8(values: Sequence[Any]) -> bytes:
@@ -180,12 +181,12 @@ def bytes_of_bool(values: Sequence[Any]) -> bytes:
 
 def bytes_of_f64(values: Sequence[Any]) -> bytes:
     """Write floats."""
-    return struct.pack(f"<{len(values)}d", *_floats(values))
+    return struct.pack(f"<{len(values)}d", *_floats(values, exact_float))
 
 
 def bytes_of_f32(values: Sequence[Any]) -> bytes:
     """Write floats."""
-    return b"".join(map(pack_f32, _floats(values)))
+    return b"".join(map(pack_f32, _floats(values, exact_f32)))
 
 
 def parts_of_unsigned(values: Sequence[Any], large: Any) -> Iterable[bytes]:

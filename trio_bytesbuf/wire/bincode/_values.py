@@ -1,7 +1,7 @@
 """What values must be to be written, and how they are shown in complaints.
 
 Law 1. Nothing is converted that is not the same value in the end: no text for a number, no bytes
-       for text, no True for 1, no 2**53 + 1 for a float.
+       for text, no True for 1, no 2**53 + 1 for a float, no 2**24 + 1 for an f32.
 Law 2. What comes back is of the exact class, so no method that a subclass overrides is asked again.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import reprlib
 import struct
+from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
@@ -83,6 +84,20 @@ def exact_float(value: object) -> float:
     return made
 
 
+def exact_f32(value: object) -> float:
+    """Return a float; of an int, if an f32 loses no digit. (A float is rounded, as in Rust.)"""
+    made = exact_float(value)
+    if isinstance(value, float):
+        return made
+    try:
+        (kept,) = _FLOAT32.unpack(_FLOAT32.pack(made))
+    except OverflowError:
+        raise Complaint(f"{shown(value)} does not fit f32") from None
+    if kept != made:
+        raise Complaint(f"an f32 would lose digits of {shown(value)}")
+    return made
+
+
 def exact_str(value: object) -> str:
     """Return a str."""
     if isinstance(value, str):
@@ -151,15 +166,14 @@ def unzigzag(value: int) -> int:
     return value >> 1 ^ -(value & 1)
 
 
-MAX_COLLISIONS: Final = 100
-"""So many items of one set, or keys of one dict, may have a hash that another one has. Each is
-compared with all others of that hash; 50,000 in one message took 11 s. A peer that sends sets and
-dicts has no two equal items in them to begin with."""
-
-
-def is_crowded(keys: Sequence[object]) -> bool:
-    """Say whether too many of the keys have the same hash."""
-    return len(keys) > MAX_COLLISIONS and len(keys) - len(set(map(hash, keys))) > MAX_COLLISIONS
+def is_crowded(keys: Sequence[object], most: int) -> bool:
+    """Say whether more than `most` of the keys have one and the same hash."""
+    if len(keys) <= most:
+        return False
+    hashes = list(map(hash, keys))
+    if len(hashes) - len(set(hashes)) < most:
+        return False  # so it is, nearly always
+    return max(Counter(hashes).values()) > most
 
 
 VARINT_NBYTES: Final = {251: 2, 252: 4, 253: 8, 254: 16}

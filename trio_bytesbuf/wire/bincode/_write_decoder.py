@@ -188,18 +188,20 @@ class _Decoder(RunDecoder):
         self.refuse_if(f"{end} > size")
         return end
 
-    def count(self, least_nbytes: int) -> str:
-        """Write how the number of items is read (Law 3)."""
+    def count(self, *nodes: Node) -> str:
+        """Write how the number of items is read, made of `nodes` (Law 3)."""
+        least_nbytes = sum(map(self.schema.least_nbytes, nodes))
         name = self.number(U64_MAX, "n")
         if least_nbytes:
             factor = "" if least_nbytes == 1 else f" * {least_nbytes}"
             self.refuse_if(f"{name}{factor} > total - at")
         else:
-            self._charge(name)
+            self._charge(name, *nodes)
         return name
 
-    def _charge(self, number: str) -> None:
-        self.source.line(f"left[0] -= {number}")
+    def _charge(self, count: str, *nodes: Node) -> None:
+        empties = sum(map(self.schema.empties_in, nodes))
+        self.source.line(f"left[0] -= {count}{'' if empties == 1 else f' * {empties}'}")
         self.refuse_if("left[0] < 0")
 
     # One way for each node
@@ -291,8 +293,8 @@ class _Decoder(RunDecoder):
         return name
 
     def _seq(self, node: SeqNode) -> str:
-        count = self.count(self.schema.least_nbytes(node.item))
-        return self._many(node.kind, node.item, count)
+        count = self.count(node.item)
+        return self._many(node, count)
 
     def _array(self, node: ArrayNode) -> str:
         codes = self.codes_of(node)
@@ -302,24 +304,30 @@ class _Decoder(RunDecoder):
         if least and node.count:
             self.refuse_if(f"{node.count * least} > total - at")
         elif node.count:
-            self._charge(str(node.count))
-        return self._many(node.kind, node.item, str(node.count))
+            self._charge(str(node.count), node.item)
+        return self._many(node, str(node.count))
 
-    def _many(self, kind: type, item: Node, count: str) -> str:
+    def _many(self, node: SeqNode | ArrayNode, count: str) -> str:
         """Write how so many items are read; there may be bytes enough for them."""
+        kind, item = node.kind, node.item
         bulk = self._bulk(kind, item, count)
         if bulk is not None:
             return bulk
         items = self.source.fresh("v")
         if isinstance(item, IntNode):
-            return self._ints(kind, item, count, items)
+            return self._ints(node, item, count, items)
         self._loop(items, item, count)
-        self._check_crowd(kind, item, items)
+        self._check_crowd(node, items)
         return items if kind is list else f"{kind.__name__}({items})"
 
-    def _check_crowd(self, kind: type, item: Node, items: str) -> None:
-        if kind in {set, frozenset} and self.schema.may_collide(item):
-            self.refuse_if(f"is_crowded({items})")
+    def _check_crowd(self, node: SeqNode | ArrayNode, items: str) -> None:
+        if (
+            isinstance(node, SeqNode)
+            and node.kind in {set, frozenset}
+            and self.schema.may_collide(node.item)
+        ):
+            most = self.schema.most_collisions(node)
+            self.refuse_if(f"is_crowded({items}, {most})")
 
     def _loop(self, items: str, item: Node, count: str) -> None:
         add = self.source.fresh("add")
@@ -357,14 +365,15 @@ class _Decoder(RunDecoder):
     def _copy(self, end: str) -> str:
         return f"bytes(b[at:{end}])" if self.schema.takes_views else f"b[at:{end}]"
 
-    def _ints(self, kind: type, item: IntNode, count: str, items: str) -> str:
+    def _ints(self, node: SeqNode | ArrayNode, item: IntNode, count: str, items: str) -> str:
         """Write how numbers are read: at once, if all of them are small."""
+        kind = node.kind
         made = kind.__name__
         end = self.span(count)
         chunk = self.assigned(self._copy(end), "c")
         with self.source.block(f"if {chunk}.translate(None, SMALL_BYTES)"):
             self._loop(items, item, count)
-            self._check_crowd(kind, item, items)
+            self._check_crowd(node, items)
             if kind is not list:
                 self.source.line(f"{items} = {made}({items})")
         with self.source.block("else"):
@@ -376,7 +385,7 @@ class _Decoder(RunDecoder):
 
     def _map(self, node: MapNode) -> str:
         schema = self.schema
-        count = self.count(schema.least_nbytes(node.key) + schema.least_nbytes(node.value))
+        count = self.count(node.key, node.value)
         made = self.assigned("{}")
         keys = self.assigned("[]") if schema.may_collide(node.key) else ""
         values = self.assigned("[]") if keys else ""
@@ -388,7 +397,8 @@ class _Decoder(RunDecoder):
             else:
                 self.source.line(f"{made}[{key}] = {self.kept(node.value)}")
         if keys:
-            self.refuse_if(f"is_crowded({keys})")
+            most = schema.most_collisions(node)
+            self.refuse_if(f"is_crowded({keys}, {most})")
             self.source.line(f"{made}.update(zip({keys}, {values}))")
         return made
 

@@ -47,6 +47,7 @@ from ._schema_nodes import (
 )
 from ._source import Plan, Source
 from ._values import (
+    exact_f32,
     exact_float,
     exact_int,
     exact_str,
@@ -69,6 +70,7 @@ NAMES: Final[Mapping[str, object]] = {
     "large_u64": runtime.large_u64,
     "pieces_of": runtime.pieces_of,
     "refuse": runtime.refuse,
+    "exact_f32": exact_f32,
     "exact_float": exact_float,
     "exact_int": exact_int,
     "exact_str": exact_str,
@@ -242,7 +244,7 @@ class _Encoder:
         self.put(f"BYTE[{v}]", "B", v)
 
     def _float(self, node: FloatNode, v: str) -> None:
-        self._exact("float", v, "exact_float")
+        self._exact("float", v, "exact_f32" if node.nbytes == 4 else "exact_float")
         if node.nbytes == 4:
             self.put(f"pack_f32({v})")
         else:
@@ -305,8 +307,7 @@ class _Encoder:
         self._items(node.item, items)
 
     def _items(self, item: Node, items: str) -> None:
-        if not self.schema.least_nbytes(item):
-            self.source.line(f"left[0] -= len({items})")
+        self._charge(items, item)
         bulk = BULK.get(item) if isinstance(item, (IntNode, BoolNode, FloatNode)) else None
         if bulk is not None:
             self.put(f"{self.source.constant(bulk, 'bulk')}({items})")
@@ -321,12 +322,17 @@ class _Encoder:
                 self.value(item, one)
                 self.flush()
 
+    def _charge(self, items: str, *nodes: Node) -> None:
+        """Write how items without bytes are counted, which are made of `nodes`."""
+        if not any(map(self.schema.least_nbytes, nodes)):
+            empties = sum(map(self.schema.empties_in, nodes))
+            self.source.line(f"left[0] -= len({items}) * {empties}")
+
     def _map(self, node: MapNode, v: str) -> None:
         self._refuse_if(f"not isinstance({v}, dict)")
         pairs = self.assigned(f"list({v}.items())")
         self.number(self.assigned(f"len({pairs})", "n"))
-        if not self.schema.least_nbytes(node.key) + self.schema.least_nbytes(node.value):
-            self.source.line(f"left[0] -= len({pairs})")
+        self._charge(pairs, node.key, node.value)
         self.flush()
         key, value = self.source.fresh("k"), self.source.fresh("v")
         with self.source.block(f"for {key}, {value} in {pairs}"):

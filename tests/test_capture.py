@@ -612,3 +612,27 @@ def test_events_that_cannot_be_are_refused():
     ):
         with pytest.raises(ValueError, match=complaint):
             Capture(events)
+
+
+class GoesOn(Read):
+    """A source that has more behind its end, as a terminal has, or a file that grows."""
+
+    def __init__(self) -> None:
+        self.views = [b"one", b"", b"two"]
+
+    async def _receive_view(self, max_bytes: int | None) -> BytesView:
+        await trio.lowlevel.checkpoint()
+        return BytesView(self.views.pop(0))[:max_bytes]
+
+    async def _aclose(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+
+async def test_what_comes_behind_an_end_is_no_silent_hole() -> None:
+    """It is not remembered, since a capture has no place for it; and the capture says so."""
+    stream = capture(GoesOn())
+    got = [bytes(await stream.receive_view()) for _ in range(3)]
+    assert got == [b"one", b"", b"two"]
+    assert stream.capture.received == b"one"
+    assert stream.capture.incomplete == "recording stopped where more was received behind an end"
+    await stream.aclose()

@@ -148,7 +148,7 @@ class Picture:
             text = printable(repr(self._decoded(payload)))
         except Exception as exc:  # noqa: BLE001  # a codec, or a type, of somebody's own
             self.problems += 1
-            yield ((f"{MARGIN}no value: {printable(str(exc) or repr(exc))}", Ink.BAD),)
+            yield ((f"{MARGIN}no value: {printable(_said_by(exc))}", Ink.BAD),)
             yield from rows_of(payload, self.shown_nbytes)
             return
         if not self.shown_nbytes:
@@ -165,3 +165,11 @@ class Picture:
         if len(payload) <= SMALL_NBYTES:
             return self.codec.decode(payload.to_bytes())
         return self.codec.decode(payload.contiguous())
+
+
+def _said_by(exc: Exception) -> str:
+    """Return what an error of somebody's own code says, whatever its `str` does."""
+    try:
+        return str(exc) or repr(exc)
+    except Exception:  # noqa: BLE001  # it is somebody else's
+        return type(exc).__name__

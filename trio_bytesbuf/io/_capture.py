@@ -8,7 +8,8 @@ Law 2. Views are kept as they are. Only what is to be sent and lies where somebo
        is copied, before it is sent.
 Law 3. Nothing is awaited between a byte's passing and its being remembered.
 Law 4. What is remembered ends at `max_nbytes`, for good, and the capture says so: a hole in the
-       middle would make a conversation of what was none.
+       middle would make a conversation of what was none. It ends as well where something comes
+       behind an end, for which a file has no place.
 Law 5. Errors of ours that no peer could see (`trio.BusyResourceError`, `trio.ClosedResourceError`)
        are not of the conversation. Cancellation is no error.
 """
@@ -47,10 +48,14 @@ class Recorder:
         self._max_nbytes = max_nbytes
         self._nbytes = 0
         self._missed_nbytes = 0
+        self._went_on = ""
         self.is_full = False
 
     def passed(self, direction: Direction, view: BytesView) -> None:
         """Remember bytes; some, or none of them, if that is all there is room for."""
+        if direction in self._ended and view and not self.is_full:  # a terminal, a file that grows
+            self._went_on = f"recording stopped where more was {direction.value} behind an end"
+            self.is_full = True
         room = len(view) if self._max_nbytes is None else self._max_nbytes - self._nbytes
         if self.is_full or len(view) > room:
             self._missed_nbytes += len(view) - (0 if self.is_full else room)
@@ -81,8 +86,8 @@ class Recorder:
 
     def capture(self) -> Capture:
         """Return what there is."""
-        why = ""
-        if self._missed_nbytes:
+        why = self._went_on
+        if self._missed_nbytes and not why:
             why = (
                 f"recording stopped after {self._nbytes} bytes, as it was told to; "
                 f"{self._missed_nbytes} more passed"

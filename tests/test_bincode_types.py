@@ -459,6 +459,21 @@ class WithInitVar:
     b: dataclasses.InitVar[int]
 
 
+@dataclasses.dataclass
+class Price:
+    cents: u32
+    factor: dataclasses.InitVar[int] = 100
+    currency: ClassVar[str] = "EUR"
+
+    def __post_init__(self, factor: int) -> None:
+        self.cents *= factor
+
+
+@dataclasses.dataclass
+class Discounted(Price):
+    less: u32 = 0
+
+
 @attrs.define
 class Endless:
     more: Endless
@@ -495,7 +510,9 @@ REFUSED: list[tuple[Any, str]] = [
     (Annotated[list[u8], Array(2), Array(3)], "two things at once"),
     (Untyped, r"Untyped\.a: .*its field a has no type"),
     (OwnInit, "another order"),
-    (WithInitVar, "its constructor does not take its fields"),
+    (WithInitVar, "its constructor takes b, an InitVar, and no instance has that"),
+    (list[Price], r"\[\]: Price cannot be written: its constructor takes factor, an InitVar"),
+    (Discounted, "its constructor takes factor, an InitVar"),
     (Pair, r"Pair\.first: ~T cannot be written: the type variable stands for no type here"),
     (Growing[u8], "nested too deeply"),
     (Endless, "it contains itself without end"),

@@ -16,6 +16,7 @@ import uuid
 from collections import OrderedDict
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
+from fractions import Fraction
 from typing import (
     Annotated,
     Any,
@@ -581,6 +582,10 @@ class SlyInt(int):
         return 99
 
 
+Pretender = type("int", (), {"__repr__": lambda _: 1 // 0})
+"""A class that is called int, and cannot be shown."""
+
+
 WRONG: list[tuple[Any, Any, str]] = [
     (u8, 256, "the value: 256 does not fit u8: 0 to 255"),
     (u8, -1, "-1 does not fit u8"),
@@ -661,6 +666,28 @@ def test_a_value_that_is_none_of_the_type_is_not_written(tp: Any, value: Any, me
         codec.encode(value)
     with pytest.raises(EncodeError, match=message):
         codec.encoded_size(value)
+
+
+UNSHOWABLE: list[tuple[Any, Any, str]] = [
+    (int, 10**5_000, "<an int of 16610 bits> does not fit i64"),
+    (list[u64], [1, -(10**5_000)], r"\[1\]: <an int of 16610 bits> does not fit u64"),
+    (u128, SlyInt(10**5_000), "<an int of 16610 bits> does not fit u128"),
+    (float, 10**5_000, "<an int of 16610 bits> is too large for a float"),
+    (f32, 10**5_000, "<an int of 16610 bits> is too large for a float"),
+    (str, 10**5_000, "a str is expected, not int <an int of 16610 bits>"),
+    (str, [[10**5_000]], r"a str is expected, not list \[\[<an int of 16610 bits>\]\]"),
+    (str, Fraction(10**5_000), "a str is expected, not Fraction <"),
+    (str, SlyInt(10**5_000), "a str is expected, not SlyInt <"),
+    (Point, Point(10**5_000, 1), r"\.x: <an int of 16610 bits> does not fit u8"),
+    (u8, Pretender(), "an int is expected, not int <an instance of int>"),
+]  # fmt: skip
+
+
+def test_what_python_does_not_print_is_shown_otherwise() -> None:
+    """Numbers of more digits than it likes by their size; what cannot be shown, by its class."""
+    for tp, value, message in UNSHOWABLE:
+        with pytest.raises(EncodeError, match=message):
+            Bincode(tp).encode(value)
 
 
 def test_an_int_is_taken_for_an_f32_if_no_digit_is_lost() -> None:

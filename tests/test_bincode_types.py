@@ -16,6 +16,7 @@ import uuid
 from collections import OrderedDict
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
+from fractions import Fraction
 from typing import (
     Annotated,
     Any,
@@ -459,6 +460,21 @@ class WithInitVar:
     b: dataclasses.InitVar[int]
 
 
+@dataclasses.dataclass
+class Price:
+    cents: u32
+    factor: dataclasses.InitVar[int] = 100
+    currency: ClassVar[str] = "EUR"
+
+    def __post_init__(self, factor: int) -> None:
+        self.cents *= factor
+
+
+@dataclasses.dataclass
+class Discounted(Price):
+    less: u32 = 0
+
+
 @attrs.define
 class Endless:
     more: Endless
@@ -495,7 +511,9 @@ REFUSED: list[tuple[Any, str]] = [
     (Annotated[list[u8], Array(2), Array(3)], "two things at once"),
     (Untyped, r"Untyped\.a: .*its field a has no type"),
     (OwnInit, "another order"),
-    (WithInitVar, "its constructor does not take its fields"),
+    (WithInitVar, "its constructor takes b, an InitVar, and no instance has that"),
+    (list[Price], r"\[\]: Price cannot be written: its constructor takes factor, an InitVar"),
+    (Discounted, "its constructor takes factor, an InitVar"),
     (Pair, r"Pair\.first: ~T cannot be written: the type variable stands for no type here"),
     (Growing[u8], "nested too deeply"),
     (Endless, "it contains itself without end"),
@@ -562,6 +580,10 @@ class SlyList(list):
 class SlyInt(int):
     def __index__(self) -> int:
         return 99
+
+
+Pretender = type("int", (), {"__repr__": lambda _: 1 // 0})
+"""A class that is called int, and cannot be shown."""
 
 
 WRONG: list[tuple[Any, Any, str]] = [
@@ -644,6 +666,28 @@ def test_a_value_that_is_none_of_the_type_is_not_written(tp: Any, value: Any, me
         codec.encode(value)
     with pytest.raises(EncodeError, match=message):
         codec.encoded_size(value)
+
+
+UNSHOWABLE: list[tuple[Any, Any, str]] = [
+    (int, 10**5_000, "<an int of 16610 bits> does not fit i64"),
+    (list[u64], [1, -(10**5_000)], r"\[1\]: <an int of 16610 bits> does not fit u64"),
+    (u128, SlyInt(10**5_000), "<an int of 16610 bits> does not fit u128"),
+    (float, 10**5_000, "<an int of 16610 bits> is too large for a float"),
+    (f32, 10**5_000, "<an int of 16610 bits> is too large for a float"),
+    (str, 10**5_000, "a str is expected, not int <an int of 16610 bits>"),
+    (str, [[10**5_000]], r"a str is expected, not list \[\[<an int of 16610 bits>\]\]"),
+    (str, Fraction(10**5_000), "a str is expected, not Fraction <"),
+    (str, SlyInt(10**5_000), "a str is expected, not SlyInt <"),
+    (Point, Point(10**5_000, 1), r"\.x: <an int of 16610 bits> does not fit u8"),
+    (u8, Pretender(), "an int is expected, not int <an instance of int>"),
+]  # fmt: skip
+
+
+def test_what_python_does_not_print_is_shown_otherwise() -> None:
+    """Numbers of more digits than it likes by their size; what cannot be shown, by its class."""
+    for tp, value, message in UNSHOWABLE:
+        with pytest.raises(EncodeError, match=message):
+            Bincode(tp).encode(value)
 
 
 def test_an_int_is_taken_for_an_f32_if_no_digit_is_lost() -> None:

@@ -50,9 +50,12 @@ def fields_of(cls: type) -> list[Described]:
     """Return the fields that are written, in their order: those that the constructor takes.
 
     Raises:
-      Unfit: the constructor does not take them.
+      Unfit: the constructor does not take them, or takes an InitVar: its value is nowhere to be
+        read, and its default would be applied a second time.
     """
     described = list(_described(cls))
+    for name in _init_vars(cls):
+        raise Unfit(f"its constructor takes {name}, an InitVar, and no instance has that")
     _check_constructor(cls, described)
     return described
 
@@ -78,6 +81,21 @@ def _described(cls: Any) -> Iterator[Described]:
     else:
         for name in cls._fields:
             yield of(name, name, False, MISSING)
+
+
+def _init_vars(cls: type) -> Iterator[str]:
+    """Yield what the constructor of a dataclass takes that is declared, but no field."""
+    declared: Mapping[str, object] = getattr(cls, "__dataclass_fields__", {})
+    if attrs.has(cls) or not declared:
+        return
+    fields = {field.name for field in dataclasses.fields(cls)}
+    try:
+        parameters = inspect.signature(cls).parameters
+    except (TypeError, ValueError):  # it is told when the constructor is checked
+        return
+    for name in parameters:
+        if name in declared and name not in fields:
+            yield name
 
 
 def _annotations(cls: type) -> Iterator[tuple[type, Mapping[str, object]]]:

@@ -18,7 +18,20 @@ import attrs
 from ..._errors import BytesBufError
 from ...seq import BytesView
 
-_REPR: Final = reprlib.Repr()
+MAX_SHOWN_NBITS: Final = 2_048
+"""Larger numbers are shown by their size. Python may be told to refuse to print more digits."""
+
+
+class _Repr(reprlib.Repr):
+    """Shows what Python does not print, too."""
+
+    def repr_int(self, x: int, level: int) -> str:
+        if x.bit_length() > MAX_SHOWN_NBITS:
+            return f"<an int of {x.bit_length()} bits>"
+        return super().repr_int(x, level)
+
+
+_REPR: Final = _Repr()
 _REPR.maxstring = _REPR.maxother = _REPR.maxlong = 60
 _REPR.maxlevel = 3
 
@@ -44,7 +57,10 @@ class Complaint(BytesBufError):
 
 def shown(value: object) -> str:
     """Return a short text of any value, whatever its `repr` does."""
-    return _REPR.repr(value)
+    try:
+        return _REPR.repr(value)
+    except Exception:  # noqa: BLE001  # it is somebody else's
+        return f"<an instance of {type(value).__name__}>"
 
 
 def reason(exc: Exception) -> str:
@@ -153,7 +169,7 @@ def varint(value: int) -> bytes:
     for marker, nbits in ((251, 16), (252, 32), (253, 64), (254, 128)):
         if value >> nbits == 0:
             return bytes((marker,)) + value.to_bytes(nbits // 8, "little")
-    raise Complaint(f"{value} has more than 128 bits")
+    raise Complaint(f"{shown(value)} has more than 128 bits")
 
 
 def zigzag(value: int) -> int:

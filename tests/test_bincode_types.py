@@ -413,6 +413,18 @@ def test_large_and_deep_types_are_compiled() -> None:
     assert codec.encode(value) == b"\1" * 60 + b"\5"
     assert codec.decode(b"\1" * 60 + b"\5") == value
 
+    for kind, wrap, wire in (
+        (lambda tp: tuple[u8, tp], lambda value: (1, value), b"\1"),
+        (lambda tp: tuple[str, tp], lambda value: ("", value), b"\0"),
+        (lambda tp: tuple[u8, Annotated[list[tp], Array(1)]], lambda value: (1, [value]), b"\1"),
+    ):
+        tp, value = u8, 5
+        for _ in range(60):
+            tp, value = kind(tp), wrap(value)
+        codec = Bincode(tp)
+        assert codec.encode(value) == wire * 60 + b"\5"
+        assert codec.decode(wire * 60 + b"\5") == value
+
     leaf: Any = attrs.make_class("Leaf", {f"f{i}": attrs.field(type=str) for i in range(10)})
     wide: Any = leaf
     made: Any = leaf(*"abcdefghij")
@@ -423,6 +435,19 @@ def test_large_and_deep_types_are_compiled() -> None:
         made = wide([made], [], [], [])
     codec = Bincode(wide)
     assert codec.decode(codec.encode(made)) == made
+
+
+def test_a_type_that_is_nested_too_deeply_is_refused() -> None:
+    """However deep, whoever finds it out: hashing, reading, naming or compiling it."""
+    for kind in (lambda tp: list[tp], lambda tp: tuple[u8, tp], lambda tp: dict[u8, tp | None]):
+        for depth in (140, 400, 1_100, 3_300):
+            tp: Any = u8
+            for _ in range(depth):
+                tp = kind(tp)
+            with pytest.raises(TypeError, match="nested too deeply"):
+                Bincode(tp)
+            with pytest.raises(TypeError, match="nested too deeply"):
+                Bincode(tp, names=globals())
 
 
 # What is refused

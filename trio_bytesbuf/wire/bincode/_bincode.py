@@ -160,7 +160,10 @@ class Bincode(Codec[T]):
         self.max_nbytes = positive_count_of(max_nbytes, "max_nbytes")
         self.max_depth = positive_count_of(max_depth, "max_depth")
         self.max_empties = count_of(max_empties, "max_empties")
-        compiled = _compiled_for(tp, hooks, names)
+        try:
+            compiled = _compiled_for(tp, hooks, names)
+        except RecursionError:
+            raise TypeError("the type is nested too deeply for Python's stack") from None
         schema = self._schema = compiled.schema
         self._encode, self._decode = compiled.encode, compiled.decode
         self.takes_views = schema.takes_views

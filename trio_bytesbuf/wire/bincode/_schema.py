@@ -59,6 +59,10 @@ Variables = Mapping[object, Callable[[], Node]]
 MAX_OPEN: Final = 64
 """How deep names may be nested: beyond that, a generic class contains ever new kinds of itself."""
 
+MAX_NESTED: Final = 128
+"""How deep a type may be nested as it is written, which is three frames of Python's stack for each.
+Where text is made of it, Python's parser gives up at some 200 brackets."""
+
 PLAIN: Final[Mapping[object, Node]] = {
     None: UnitNode(),
     types.NoneType: UnitNode(),
@@ -181,6 +185,8 @@ class _Builder:
         if not self._path:
             with self._at(label_of(tp)):
                 return self.build(tp, scope)
+        if len(self._path) > MAX_NESTED:
+            raise RecursionError
         if isinstance(tp, (str, ForwardRef)):
             return self._forward(tp, scope)
         if isinstance(tp, TypeVar):

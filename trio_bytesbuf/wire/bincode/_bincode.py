@@ -71,7 +71,8 @@ class Bincode(Codec[T]):
         may be in the lists, sets, dicts and arrays of a message, either way; an item that is made
         of several counts as so many. No bytes of the peer pay for them.
       hooks: by type, how to write what has no counterpart, or has another one than here.
-      names: what strings in `tp` mean, where they stand in no class: `globals()`, for example.
+      names: what strings in `tp` mean, where they stand in no class: `globals()`, for example; and
+        `locals()` for annotations that name what is defined inside a function.
 
     Raises:
       TypeError: a type in `tp` cannot be written. The message has the path to it.

@@ -226,7 +226,9 @@ class _Builder:
         try:
             tp = scope.evaluate(text)
         except Exception as exc:  # noqa: BLE001  # whatever evaluating an annotation raises
-            self._refuse(text, f"it cannot be resolved here: {type(exc).__name__}: {exc}")
+            advice = "; if it is defined inside a function, give it by names=locals()"
+            said = f"{type(exc).__name__}: {exc}{advice if isinstance(exc, NameError) else ''}"
+            self._refuse(text, f"it cannot be resolved here: {said}")
         if isinstance(tp, type) or _is_alias(typing.get_origin(tp) or tp):
             return self.build(tp, scope)
         name = text if isinstance(text, str) else text.__forward_arg__

@@ -413,6 +413,18 @@ def test_large_and_deep_types_are_compiled() -> None:
     assert codec.encode(value) == b"\1" * 60 + b"\5"
     assert codec.decode(b"\1" * 60 + b"\5") == value
 
+    for kind, wrap, wire in (
+        (lambda tp: tuple[u8, tp], lambda value: (1, value), b"\1"),
+        (lambda tp: tuple[str, tp], lambda value: ("", value), b"\0"),
+        (lambda tp: tuple[u8, Annotated[list[tp], Array(1)]], lambda value: (1, [value]), b"\1"),
+    ):
+        tp, value = u8, 5
+        for _ in range(60):
+            tp, value = kind(tp), wrap(value)
+        codec = Bincode(tp)
+        assert codec.encode(value) == wire * 60 + b"\5"
+        assert codec.decode(wire * 60 + b"\5") == value
+
     leaf: Any = attrs.make_class("Leaf", {f"f{i}": attrs.field(type=str) for i in range(10)})
     wide: Any = leaf
     made: Any = leaf(*"abcdefghij")
@@ -423,6 +435,19 @@ def test_large_and_deep_types_are_compiled() -> None:
         made = wide([made], [], [], [])
     codec = Bincode(wide)
     assert codec.decode(codec.encode(made)) == made
+
+
+def test_a_type_that_is_nested_too_deeply_is_refused() -> None:
+    """However deep, whoever finds it out: hashing, reading, naming or compiling it."""
+    for kind in (lambda tp: list[tp], lambda tp: tuple[u8, tp], lambda tp: dict[u8, tp | None]):
+        for depth in (140, 400, 1_100, 3_300):
+            tp: Any = u8
+            for _ in range(depth):
+                tp = kind(tp)
+            with pytest.raises(TypeError, match="nested too deeply"):
+                Bincode(tp)
+            with pytest.raises(TypeError, match="nested too deeply"):
+                Bincode(tp, names=globals())
 
 
 # What is refused
@@ -518,7 +543,7 @@ REFUSED: list[tuple[Any, str]] = [
     (Growing[u8], "nested too deeply"),
     (Endless, "it contains itself without end"),
     (Never, "has no values"),
-    (list["Missing"], "name 'Missing' is not defined"),
+    (list["Missing"], "is not defined; if it is defined inside a function, give it by names="),
     (list["1 +"], "SyntaxError"),
     (u8 | int, "u8 and int cannot be told apart, both are of class int"),
     (str | char, "cannot be told apart"),
@@ -616,7 +641,8 @@ WRONG: list[tuple[Any, Any, str]] = [
     (char, "\udc00", "no UTF-8"),
     (bytes, "x", "bytes is expected, not str"),
     (bytes, memoryview(b"abcd").cast("I"), "items of 4 bytes"),
-    (bytes, memoryview(bytes(4))[::2], "without gaps"),
+    (bytes, memoryview(bytes(4))[::2], "and this has gaps; take another slice, or copy it by"),
+    (bytes, memoryview(bytes(4)).cast("B", (2, 2)), "items of 1 bytes in 2 dimensions; cast it"),
     (Annotated[bytes, Array(4)], b"abc", "4 bytes are expected, not 3"),
     (None, 0, "None is expected, not int 0"),
     (list[u8], (1,), "a list is expected, not tuple"),
@@ -640,7 +666,9 @@ WRONG: list[tuple[Any, Any, str]] = [
     (Weekday, 1, "a member of Weekday is expected, not int"),
     (Colour, Paint.RED, "a member of Colour is expected, not Paint"),
     (u8 | str, 1.5, "int or str is expected, not float"),
-    (u8 | str, True, "an int is expected, not bool"),
+    (u8 | str, True, "int or str is expected, not bool True"),
+    (int | float, True, "int or float is expected, not bool True"),
+    (list[int | float | None], [True], "int or float is expected, not bool True"),
     (Inner | Never, 5, "str is expected, not int"),
     (Union[None, Never], 5, "nothing at all is expected, not int"),
     (timedelta, timedelta(-1), "a Duration cannot be negative"),

@@ -71,7 +71,8 @@ class Bincode(Codec[T]):
         may be in the lists, sets, dicts and arrays of a message, either way; an item that is made
         of several counts as so many. No bytes of the peer pay for them.
       hooks: by type, how to write what has no counterpart, or has another one than here.
-      names: what strings in `tp` mean, where they stand in no class: `globals()`, for example.
+      names: what strings in `tp` mean, where they stand in no class: `globals()`, for example; and
+        `locals()` for annotations that name what is defined inside a function.
 
     Raises:
       TypeError: a type in `tp` cannot be written. The message has the path to it.
@@ -160,7 +161,10 @@ class Bincode(Codec[T]):
         self.max_nbytes = positive_count_of(max_nbytes, "max_nbytes")
         self.max_depth = positive_count_of(max_depth, "max_depth")
         self.max_empties = count_of(max_empties, "max_empties")
-        compiled = _compiled_for(tp, hooks, names)
+        try:
+            compiled = _compiled_for(tp, hooks, names)
+        except RecursionError:
+            raise TypeError("the type is nested too deeply for Python's stack") from None
         schema = self._schema = compiled.schema
         self._encode, self._decode = compiled.encode, compiled.decode
         self.takes_views = schema.takes_views

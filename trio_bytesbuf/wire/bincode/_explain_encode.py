@@ -276,14 +276,17 @@ def _enum(writing: Writing, node: EnumNode, value: object) -> None:
 
 
 def _union(writing: Writing, node: UnionNode, value: object) -> None:
+    members = " or ".join(kind.__name__ for kind in node.kinds) or "nothing"
     for kind in type(value).__mro__:
         index = node.kinds.get(kind)
         if index is not None:
             break
     else:
-        raise mistaken(value, " or ".join(kind.__name__ for kind in node.kinds) or "nothing")
-    writing.out += varint(index)
+        raise mistaken(value, members)
     variant = node.variants[index]
+    if isinstance(value, bool) and isinstance(variant, IntNode):  # an int by class, and by no other
+        raise mistaken(value, members)
+    writing.out += varint(index)
     WRITERS[type(variant)](writing, variant, value)
 
 

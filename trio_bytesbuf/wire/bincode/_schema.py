@@ -59,6 +59,10 @@ Variables = Mapping[object, Callable[[], Node]]
 MAX_OPEN: Final = 64
 """How deep names may be nested: beyond that, a generic class contains ever new kinds of itself."""
 
+MAX_NESTED: Final = 128
+"""How deep a type may be nested as it is written, which is three frames of Python's stack for each.
+Where text is made of it, Python's parser gives up at some 200 brackets."""
+
 PLAIN: Final[Mapping[object, Node]] = {
     None: UnitNode(),
     types.NoneType: UnitNode(),
@@ -181,6 +185,8 @@ class _Builder:
         if not self._path:
             with self._at(label_of(tp)):
                 return self.build(tp, scope)
+        if len(self._path) > MAX_NESTED:
+            raise RecursionError
         if isinstance(tp, (str, ForwardRef)):
             return self._forward(tp, scope)
         if isinstance(tp, TypeVar):
@@ -220,7 +226,9 @@ class _Builder:
         try:
             tp = scope.evaluate(text)
         except Exception as exc:  # noqa: BLE001  # whatever evaluating an annotation raises
-            self._refuse(text, f"it cannot be resolved here: {type(exc).__name__}: {exc}")
+            advice = "; if it is defined inside a function, give it by names=locals()"
+            said = f"{type(exc).__name__}: {exc}{advice if isinstance(exc, NameError) else ''}"
+            self._refuse(text, f"it cannot be resolved here: {said}")
         if isinstance(tp, type) or _is_alias(typing.get_origin(tp) or tp):
             return self.build(tp, scope)
         name = text if isinstance(text, str) else text.__forward_arg__

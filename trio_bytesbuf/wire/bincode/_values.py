@@ -129,9 +129,12 @@ def flat_bytes(value: object) -> bytes | memoryview:
         return bytes(memoryview(value))
     if isinstance(value, memoryview):
         if value.itemsize != 1 or value.ndim != 1 or not value.contiguous:
+            has = f"items of {value.itemsize} bytes in {value.ndim} dimensions; cast it"
+            if value.itemsize == 1 and value.ndim == 1:
+                has = "gaps; take another slice"
             raise Complaint(
-                f"a memoryview of single bytes without gaps is expected, and this has items of "
-                f"{value.itemsize} bytes in {value.ndim} dimensions; cast it, or copy it by bytes()"
+                f"a memoryview of single bytes without gaps is expected, and this has {has}, or "
+                "copy it by bytes()"
             )
         return value
     if isinstance(value, BytesView):

@@ -18,14 +18,13 @@ from rust_peer import Rust, built
 from rust_scripts import ours, shown
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def rust(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rust]:
     """Build the program, if need be, and run it."""
     program = Rust(built("rust_bytes", pytestconfig, tmp_path_factory))
     with program.process as process:
         yield program
-        assert process.stdin is not None
-        process.stdin.close()
+        process.kill()  # that nobody writes to it any more, it may never see: tests fork
 
 
 # Where we differ

@@ -518,6 +518,13 @@ FRAMING_BUGS: dict[str, tuple[object, str, str, str, Check]] = {
         "if False:",
         limit("fixed"),
     ),
+    "what has come of a frame is cut as if it were all of it": (
+        LengthPrefixed,
+        "_cut",
+        "if at > stop:",
+        "if False:",
+        round_trips("2 bytes, little"),
+    ),
     "a length over its limit is cut": (
         LengthPrefixed,
         "_cut",

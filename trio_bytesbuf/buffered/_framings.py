@@ -7,6 +7,8 @@ lie whole in one window (`_cut`): that loop is where the time goes, so it is wri
 from __future__ import annotations
 
 import struct
+from contextlib import suppress
+from itertools import repeat
 from typing import TYPE_CHECKING, Any, Final, Literal, SupportsIndex
 
 import attrs
@@ -373,16 +375,15 @@ class LengthPrefixed(Framing):
         stop = len(window)
         append = items.append
         if stop - at <= max_nbytes and not own_nbytes:  # so none is too large, or negative
-            last = stop - prefix_nbytes
-            for _ in range(max_items):
-                if at > last:
-                    break
-                start = at + prefix_nbytes
-                end = start + unpack(window, at)[0]
-                if end > stop:
-                    break
-                append(window[start:end])
-                at = end
+            with suppress(struct.error, OverflowError):  # no room for a length: that is the end
+                for _ in repeat(None, max_items):
+                    nbytes = unpack(window, at)[0]
+                    start = at + prefix_nbytes
+                    at = start + nbytes
+                    append(window[start:at])
+            if at > stop:  # looked at once, and not for each: the last is not whole
+                items.pop()
+                at = start - prefix_nbytes
             return at
         for _ in range(max_items):
             start = at + prefix_nbytes

@@ -368,8 +368,8 @@ BUFFER_BUGS: dict[str, tuple[object, str, str, str, Check]] = {
     ),
     "a window that was searched in vain is copied again": (
         FrameCutter,
-        "look",
-        "buffer._stuck_for = framing",
+        "_look_further",
+        "self._buffer._stuck_for = self._framing",
         "pass",
         drips("CRLF", 200 * 1024),
     ),

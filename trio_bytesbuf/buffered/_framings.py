@@ -404,13 +404,16 @@ class LengthPrefixed(Framing):
         at: int,
         max_nbytes: int,
     ) -> tuple[Any, int] | None:
-        unpack, stop = self._unpack, len(window)
-        start = at + self.prefix_nbytes
-        if unpack is None or start > stop:
+        unpack = self._unpack
+        if unpack is None:
             return None
-        nbytes = unpack(window, at)[0] - self._own_nbytes
+        try:
+            nbytes = unpack(window, at)[0] - self._own_nbytes
+        except struct.error:  # it is not all there
+            return None
+        start = at + self.prefix_nbytes
         end = start + nbytes
-        if end > stop or nbytes > max_nbytes or nbytes < 0:
+        if end > len(window) or nbytes > max_nbytes or nbytes < 0:
             return None
         return window[start:end], end
 

@@ -368,8 +368,8 @@ BUFFER_BUGS: dict[str, tuple[object, str, str, str, Check]] = {
     ),
     "a window that was searched in vain is copied again": (
         FrameCutter,
-        "look",
-        "buffer._stuck_for = framing",
+        "_look_further",
+        "self._buffer._stuck_for = self._framing",
         "pass",
         drips("CRLF", 200 * 1024),
     ),
@@ -517,6 +517,13 @@ FRAMING_BUGS: dict[str, tuple[object, str, str, str, Check]] = {
         "if nbytes > max_nbytes:",
         "if False:",
         limit("fixed"),
+    ),
+    "what has come of a frame is cut as if it were all of it": (
+        LengthPrefixed,
+        "_cut",
+        "if at > stop:",
+        "if False:",
+        round_trips("2 bytes, little"),
     ),
     "a length over its limit is cut": (
         LengthPrefixed,

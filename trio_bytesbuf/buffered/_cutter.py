@@ -142,10 +142,31 @@ class FrameCutter(Generic[T]):
 
     def take(self) -> T | None:
         """Return the frame at the front, or None if it is not all there."""
-        item = self.look()
-        if item is not None:
+        buffer = self._buffer
+        if not self._is_skipping and buffer._stuck_for is not self._framing:
+            # `look` and `pass_by`, written out: calls are most of what the common case costs.
+            text = (buffer._text or buffer.text()) if self._needs_text else None
+            found = self._cut_one(
+                text if self._is_copied else buffer._window, text, buffer._at, self._max_nbytes
+            )
+            if found is not None:
+                item, end = found
+                of_slice = self._of_slice
+                if of_slice is not None:
+                    item = of_slice(item, buffer._ref)
+                if end < buffer._stop:
+                    buffer._at = end
+                    buffer._searched_for = buffer._stuck_for = None
+                else:
+                    buffer._move_to(end)
+                taken: T = item
+                return taken
+            seen = self._look_further()
+        else:
+            seen = self.look()
+        if seen is not None:
             self.pass_by()
-        return item
+        return seen
 
     def look(self) -> T | None:
         """Return the frame at the front and leave it there, until `pass_by`."""
@@ -161,10 +182,13 @@ class FrameCutter(Generic[T]):
                 item, self._seen_end = found
                 of_slice = self._of_slice
                 return item if of_slice is None else of_slice(item, buffer._ref)
-            buffer._stuck_for = framing
-            if not self._is_stuck():
-                return self.look()
+            return self._look_further()
         return self._look_everywhere()
+
+    def _look_further(self) -> T | None:
+        """Look for the frame at the front when it does not lie whole in the window as it is."""
+        self._buffer._stuck_for = self._framing
+        return self._look_everywhere() if self._is_stuck() else self.look()
 
     def _is_stuck(self) -> bool:
         """Say whether no frame lies whole in the window, also if more is made one with it.

@@ -7,6 +7,8 @@ lie whole in one window (`_cut`): that loop is where the time goes, so it is wri
 from __future__ import annotations
 
 import struct
+from contextlib import suppress
+from itertools import repeat
 from typing import TYPE_CHECKING, Any, Final, Literal, SupportsIndex
 
 import attrs
@@ -377,16 +379,15 @@ class LengthPrefixed(Framing):
         stop = len(window)
         append = items.append
         if stop - at <= max_nbytes and not own_nbytes:  # so none is too large, or negative
-            last = stop - prefix_nbytes
-            for _ in range(max_items):
-                if at > last:
-                    break
-                start = at + prefix_nbytes
-                end = start + unpack(window, at)[0]
-                if end > stop:
-                    break
-                append(window[start:end])
-                at = end
+            with suppress(struct.error, OverflowError):  # no room for a length: that is the end
+                for _ in repeat(None, max_items):
+                    nbytes = unpack(window, at)[0]
+                    start = at + prefix_nbytes
+                    at = start + nbytes
+                    append(window[start:at])
+            if at > stop:  # looked at once, and not for each: the last is not whole
+                items.pop()
+                at = start - prefix_nbytes
             return at
         for _ in range(max_items):
             start = at + prefix_nbytes
@@ -407,13 +408,16 @@ class LengthPrefixed(Framing):
         at: int,
         max_nbytes: int,
     ) -> tuple[Any, int] | None:
-        unpack, stop = self._unpack, len(window)
-        start = at + self.prefix_nbytes
-        if unpack is None or start > stop:
+        unpack = self._unpack
+        if unpack is None:
             return None
-        nbytes = unpack(window, at)[0] - self._own_nbytes
+        try:
+            nbytes = unpack(window, at)[0] - self._own_nbytes
+        except struct.error:  # it is not all there
+            return None
+        start = at + self.prefix_nbytes
         end = start + nbytes
-        if end > stop or nbytes > max_nbytes or nbytes < 0:
+        if end > len(window) or nbytes > max_nbytes or nbytes < 0:
             return None
         return window[start:end], end
 

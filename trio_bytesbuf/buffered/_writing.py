@@ -496,7 +496,7 @@ class Writing(SendsAll, BufMut):
 
 def _lasting(data: BytesView | Buffer) -> BytesView:
     """Return a view of bytes that nobody can change. (Law 3)"""
-    if type(data) is BytesView:
+    if isinstance(data, BytesView):
         refs = data._refs
         if refs is None or not any(ref is not None and ref.may_change for ref in refs):
             return data

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 from collections import Counter
 
-from .._errors import Released
 from ..seq import BytesView
 from ._pool import GlobalPool
 from ._tracking import TrackingPool
@@ -44,7 +43,7 @@ def piece_counts(pool: GlobalPool | None = None) -> dict[int, int]:
         if type(view) is BytesView:
             try:
                 pieces = view._pieces
-            except (AttributeError, Released):  # in the making, or out of use
+            except AttributeError:  # in the making
                 continue
             if blocks is None or any(id(piece.obj) in blocks for piece in pieces):
                 counts[len(pieces)] += 1

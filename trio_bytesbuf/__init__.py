@@ -112,6 +112,7 @@ from .wire import TypedReceiveChannel as TypedReceiveChannel
 from .wire import TypedSendChannel as TypedSendChannel
 
 __all__ = [
+    "BadCapture",
     "BadCompressedData",
     "BadFrame",
     "BadMemory",
@@ -129,6 +130,7 @@ __all__ = [
     "BytesReader",
     "BytesView",
     "CappedPool",
+    "Capture",
     "Chain",
     "ChecksumHandshakeFailed",
     "ChecksumMismatch",
@@ -190,6 +192,7 @@ __all__ = [
     "Write",
     "as_buf",
     "as_buf_mut",
+    "capture",
     "default_memory",
     "from_trio",
     "open_binary_file",

@@ -137,7 +137,8 @@ class FrameDecoder(Generic[T]):
     def next_events(self, max_items: SupportsIndex | None = None) -> list[T]:
         """Return the frames that are there, at most `max_items`; an empty list if there is none.
 
-        As `receive_batch` of a channel: 1,000 or 250 views if not given, and some 128 KiB.
+        As `receive_batch` of a channel: if not given, 1,000, or 350 memoryviews, or 150 views; and
+        some 128 KiB.
 
         An empty list does not tell whether the stream has ended: `next_event` does.
 

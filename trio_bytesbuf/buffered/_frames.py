@@ -120,8 +120,9 @@ class FrameReceiveChannel(trio.abc.ReceiveChannel[T_co], Generic[T_co]):
         """Wait until there is a whole frame, and return all that are there, for one checkpoint.
 
         Args:
-          max_items: the most frames to return, at least 1; if not given, 1,000, or 250 views. A
-            batch ends with the frame that brings it to 128 KiB anyway, and may end at 32.
+          max_items: the most frames to return, at least 1; if not given, 1,000, or 350
+            memoryviews, or 150 views. A batch ends with the frame that brings it to 128 KiB
+            anyway, and may end at 32.
 
         Returns:
           At least one frame.

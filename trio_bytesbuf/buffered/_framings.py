@@ -379,6 +379,7 @@ class LengthPrefixed(Framing):
         stop = len(window)
         append = items.append
         if stop - at <= max_nbytes and not own_nbytes:  # so none is too large, or negative
+            start = at
             with suppress(struct.error, OverflowError):  # no room for a length: that is the end
                 for _ in repeat(None, max_items):
                     nbytes = unpack(window, at)[0]

@@ -250,8 +250,8 @@ class FrameSink(Protocol):
 
 
 JOINED_NBYTES: Final = 1024
-"""Payloads up to here are copied behind what is sent before them, as a writer copies what is as
-small: a piece of its own costs more."""
+"""Up to so many bytes are copied behind what is there, by a writer, and here behind the length: a
+piece of its own costs more, here and in the system call."""
 
 
 class FrameSendChannel(trio.abc.SendChannel["BytesView | Buffer"]):

@@ -30,7 +30,7 @@ from ..seq import BufMut, BytesView
 from ..seq._flat import count_of, flat, positive_count_of
 from ..seq._view import make_view
 from ._cutter import MAX_FRAME_NBYTES
-from ._frames import FrameSendChannel
+from ._frames import JOINED_NBYTES, FrameSendChannel
 from ._framing import Framing
 
 if TYPE_CHECKING:
@@ -39,10 +39,6 @@ if TYPE_CHECKING:
 
     from ..seq import Memory
     from ..seq._flat import Buffer
-
-JOINED_NBYTES: Final = 1024
-"""Up to so many bytes are copied behind what is there: a piece of its own costs more, here and in
-the system call."""
 
 LOW_WATER_NBYTES: Final = 16_384
 HIGH_WATER_NBYTES: Final = 65_536

@@ -276,17 +276,17 @@ async def send_shared_alone(stand: Stand, messages: int) -> None:
 BUDGETS: dict[str, tuple[Act, Budget]] = {
     # what is written and sent
     "write": (write, Budget(1)),
-    "write and flush": (write_and_flush, Budget(23, checkpoints=1, writes=1)),
-    "write and flush 4 KiB": (write_and_flush_much, Budget(28, checkpoints=1, writes=1)),
+    "write and flush": (write_and_flush, Budget(16, checkpoints=1, writes=1)),
+    "write and flush 4 KiB": (write_and_flush_much, Budget(21, checkpoints=1, writes=1)),
     "write a frame": (write_frames, Budget(4)),
-    "send a frame": (send_frames, Budget(26, checkpoints=1, writes=1)),
+    "send a frame": (send_frames, Budget(18, checkpoints=1, writes=1)),
     # views, which no buffer is between
-    "a view there": (send_and_receive_views, Budget(23, checkpoints=2, reads=1, writes=1)),
+    "a view there": (send_and_receive_views, Budget(16, checkpoints=2, reads=1, writes=1)),
     "256 KiB received": (receive_bulk, Budget(15, checkpoints=1, reads=1, leases=1)),
     # what is read
     "read_exactly": (read_exactly, Budget(3, checkpoints=1)),
     "try_read_exactly": (try_read_exactly, Budget(3)),
-    "read_exactly of what comes": (fill_and_read_exactly, Budget(31, checkpoints=1, reads=1)),
+    "read_exactly of what comes": (fill_and_read_exactly, Budget(27, checkpoints=1, reads=1)),
     "read_line": (read_line, Budget(7, checkpoints=1)),
     "try_read_line": (try_read_line, Budget(5)),
     # one by one
@@ -304,15 +304,15 @@ BUDGETS: dict[str, tuple[Act, Budget]] = {
     "a memoryview in a batch": (one_batch(memoryview), Budget(0)),
     "bytes in a batch": (one_batch(bytes), Budget(0)),
     # one more batch
-    "a batch of lines": (batches("lines"), Budget(52, checkpoints=1, reads=1)),
-    "a batch of views": (batches(BytesView), Budget(54, checkpoints=1, reads=1)),
-    "a batch of memoryviews": (batches(memoryview), Budget(44, checkpoints=1, reads=1)),
-    "a batch of bytes": (batches(bytes), Budget(50, checkpoints=1, reads=1)),
+    "a batch of lines": (batches("lines"), Budget(37, checkpoints=1, reads=1)),
+    "a batch of views": (batches(BytesView), Budget(41, checkpoints=1, reads=1)),
+    "a batch of memoryviews": (batches(memoryview), Budget(31, checkpoints=1, reads=1)),
+    "a batch of bytes": (batches(bytes), Budget(35, checkpoints=1, reads=1)),
     # by a shared writer; the checkpoints are those of tasks of their own, which nobody counts
     "write, shared": (write_shared, Budget(4)),
     "write_when_room, shared": (shared("write_when_room"), Budget(12)),
     "send_all, shared": (shared("send_all"), Budget(13)),
-    "a shared round": (send_shared_alone, Budget(38, checkpoints=2, writes=1)),
+    "a shared round": (send_shared_alone, Budget(31, checkpoints=2, writes=1)),
 }
 
 
@@ -361,7 +361,7 @@ async def test_the_budget_sees_one_more_system_call(stand) -> None:
                 stand.writer.write(half)
                 await stand.writer.flush()
 
-    assert await one_more(stand, send_in_halves) == Budget(46, checkpoints=2, writes=2)
+    assert await one_more(stand, send_in_halves) == Budget(32, checkpoints=2, writes=2)
 
 
 async def test_functions_are_counted_once_however_often_they_are_resumed(stand) -> None:

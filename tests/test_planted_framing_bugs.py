@@ -180,8 +180,8 @@ BUFFER_BUGS: dict[str, tuple[object, str, str, str, Check]] = {
     "the tail comes behind what came after it": (
         ReceiveBuffer,
         "feed",
-        "self._seal()\n    refs",
-        "refs",
+        "self._seal()\n    self._rest.extend",
+        "self._rest.extend",
         the_machine,
     ),
     "the tail grows without an end": (

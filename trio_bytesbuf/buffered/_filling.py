@@ -81,11 +81,13 @@ class Filling(ReceivesSome):
 
         A checkpoint. Atomic when it is cancelled.
         """
-        self._buffer.settle()
+        buffer = self._buffer
+        if buffer._stop:  # else there is nothing to be let go of
+            buffer.settle()
         view = await self._receive_from_source(self._read_ahead_nbytes)
-        if not view:
+        if not view._nbytes:
             return False
-        self._buffer.feed(view)
+        buffer.feed(view)
         return True
 
     async def _until(self, take: Callable[[], T | None]) -> T | None:

@@ -99,12 +99,13 @@ class FrameReceiveChannel(trio.abc.ReceiveChannel[T_co], Generic[T_co]):
             await reader._refuse_receiving()
         reader._is_receiving = True
         try:
-            item = self._cutter.look()
-            if item is not None:
-                await checkpoint()
-                reader._refuse_if_closed()  # by another task
-                self._cutter.pass_by()
-                return item
+            if reader._buffer._stop:  # else there is nothing to be looked at
+                item = self._cutter.look()
+                if item is not None:
+                    await checkpoint()
+                    reader._refuse_if_closed()  # by another task
+                    self._cutter.pass_by()
+                    return item
             while await reader._fill():
                 item = self._cutter.take()
                 if item is not None:
@@ -139,10 +140,11 @@ class FrameReceiveChannel(trio.abc.ReceiveChannel[T_co], Generic[T_co]):
         reader._is_receiving = True
         try:
             await checkpoint_if_cancelled()
-            items = self._cutter.take_batch(count)
-            if items:
-                await cancel_shielded_checkpoint()
-                return items
+            if reader._buffer._stop:
+                items = self._cutter.take_batch(count)
+                if items:
+                    await cancel_shielded_checkpoint()
+                    return items
             while await reader._fill():
                 items = self._cutter.take_batch(count)
                 if items:
@@ -312,7 +314,17 @@ class FrameSendChannel(trio.abc.SendChannel["BytesView | Buffer"]):
         was begun, stays in the writer, and whatever is sent next goes behind it; do not send it
         again.
         """
-        await self._send((self._encode(value),))
+        writer = self._writer
+        frame = self._encode(value)
+        if writer._is_sending or writer._is_closed:
+            await writer._refuse_sending()
+        writer._is_sending = True
+        try:
+            writer._put_to_send((frame,))
+            del frame  # an error that is kept holds this frame, but no memory
+            await writer._flush(writer._buffered_nbytes)
+        finally:
+            writer._is_sending = False
 
     async def send_batch(self, payloads: Iterable[BytesView | Buffer]) -> None:
         """Send several frames at once; else as `send`. If one is refused none is sent."""

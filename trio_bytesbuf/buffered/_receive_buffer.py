@@ -135,9 +135,14 @@ class ReceiveBuffer(SoleOwner):
             if len(self._tail) >= TAIL_NBYTES:
                 self._seal()
             return
+        pieces, refs = view._pieces, view._refs
+        if self._stop == self._at and len(pieces) == 1:  # the common case, written out
+            self._window, self._ref = pieces[0], refs[0] if refs else None
+            self._stop = nbytes
+            self._text = self._searched_for = self._stuck_for = None
+            return
         self._seal()
-        refs = view._refs or (None,) * len(view._pieces)
-        self._rest.extend(zip(view._pieces, refs, strict=True))
+        self._rest.extend(zip(pieces, refs or (None,) * len(pieces), strict=True))
         self._rest_nbytes += nbytes
         if self._stop == self._at:
             self._turn()

@@ -65,14 +65,15 @@ class Buffering(Reading, Writing, trio.abc.Stream, Generic[StreamT_co]):
     # Sending before waiting: a read must not fail because of it, nor wait for who waits for it
 
     def _has_to_send_first(self) -> bool:
-        is_hopeless = self._is_spoiled or self._is_broken
-        return bool(self._flushes_first and self._buffered_nbytes and not is_hopeless)
+        if not (self._buffered_nbytes and self._flushes_first):
+            return False
+        return not (self._is_spoiled or self._is_broken)
 
     def _is_passage(self) -> bool:
         return super()._is_passage() and not self._has_to_send_first()
 
     async def _receive_from_source(self, max_bytes: int | None) -> BytesView:
-        receive = super()._receive_from_source
+        receive = self._source.receive_view
         if not self._has_to_send_first():
             return await receive(max_bytes)
         sink = self._sink

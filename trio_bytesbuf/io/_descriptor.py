@@ -46,6 +46,7 @@ from ._trio_sides import ReceivesSome, SendsAll
 from ._vectored import IOV_MAX, SendPlan
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import SupportsIndex
 
     from ..seq import BlockRef, BytesBuf, Memory
@@ -386,23 +387,24 @@ class DescriptorStream(ReceivesSome, SendsAll, trio.abc.Stream):
         if self._is_end_announced():
             await checkpoint()
             raise trio.ClosedResourceError("the end of this stream was announced by send_eof")
-        plan = SendPlan(pieces, nbytes)
-        del pieces
+        plan = SendPlan(pieces, nbytes) if len(pieces) > 1 else None
         await checkpoint_if_cancelled()
         try:
             while True:
                 fd = self._open_fileno()
-                if not plan:
+                if not nbytes:
                     break
+                buffers: Sequence[bytes | memoryview] = pieces
+                if plan is not None:  # a single piece, the common case, needs none
+                    buffers = plan.buffers()
+                    self._copied_nbytes += plan.joined_nbytes
                 try:
                     if CAN_READ_IN_PLACE:
-                        sent = os.writev(fd, plan.buffers())
+                        sent = os.writev(fd, buffers)
                     else:
-                        sent = await self._send_without_writev(plan.buffers())
+                        sent = await self._send_without_writev(buffers)
                 except BlockingIOError:
                     sent = 0
-                finally:
-                    self._copied_nbytes += plan.joined_nbytes
                 if not sent:  # out of `except`: a cancelled wait would have a context, that frames
                     await trio.lowlevel.wait_writable(fd)
                     continue
@@ -410,14 +412,19 @@ class DescriptorStream(ReceivesSome, SendsAll, trio.abc.Stream):
                 self._sent_nbytes += sent
                 if self._progress is not None:
                     self._progress(sent)
-                plan.advance(sent)
-                if plan:
+                nbytes -= sent
+                if nbytes:
+                    if plan is None:
+                        pieces = (pieces[0][sent:],)
+                    else:
+                        plan.advance(sent)
                     await checkpoint()
         except OSError as exc:
             await cancel_shielded_checkpoint()
             raise self._in_trios_words(exc) from exc.with_traceback(None)
-        finally:
-            del plan  # an error that is looked at holds this frame, but not the caller's memory
+        finally:  # an error that is looked at holds this frame, but not the caller's memory
+            del plan, pieces
+            buffers = ()
         await cancel_shielded_checkpoint()
 
     def _write_now(self, view: BytesView) -> int:
@@ -436,7 +443,7 @@ class DescriptorStream(ReceivesSome, SendsAll, trio.abc.Stream):
         self._sent_nbytes += sent
         return sent
 
-    async def _send_without_writev(self, buffers: list[bytes | memoryview]) -> int:
+    async def _send_without_writev(self, buffers: Sequence[bytes | memoryview]) -> int:
         """Send some of `buffers` where the system has no `writev`."""
         return os.write(self.fileno(), buffers[0])
 

@@ -14,6 +14,7 @@ from ._receive_size import SIZES
 from ._trio_sides import SendsEof
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import SupportsIndex
 
     from ..seq import Memory
@@ -95,7 +96,7 @@ class SocketStream(SendsEof, DescriptorStream, trio.abc.HalfCloseableStream):
     def _is_end_announced(self) -> bool:
         return self._socket.did_shutdown_SHUT_WR
 
-    async def _send_without_writev(self, buffers: list[bytes | memoryview]) -> int:
+    async def _send_without_writev(self, buffers: Sequence[bytes | memoryview]) -> int:
         # Released by `with`, because trio's frames may live on in a cycle.
         with memoryview(buffers[0]) as first:
             del buffers

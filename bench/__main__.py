@@ -3,9 +3,10 @@
     python bench [--quick] [NAME ...]
 
 The scripts run one after the other, on a machine that should have nothing else to do.
-bench/results/ gets NAME.md (the tables), NAME.json (all samples) and NAME.png for each, and
-README.md with the machine and what became of the promises, and overview.png with a bar for each
-scenario of all results that are there. A full run draws the plots of docs/images anew as well.
+bench/results/ gets NAME.md (the tables), NAME.json (all samples) and NAME.png for each, README.md
+with the machine, the rivals' versions and what became of the promises, and overview.png with a bar
+for each scenario of all results that are there. A full run draws the plots of docs/images anew as
+well. rivals.txt has the versions that the kept figures are of.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import sys
 import time
 
 import _overview
-from _measure import HERE, IMAGES, Target, this_machine
+from _measure import HERE, IMAGES, Target, rivals_named_in, this_machine
 
 RESULTS = HERE / "results"
 SCRIPTS = (
@@ -105,7 +106,8 @@ def main() -> int:
         parser.error(f"there is no {', '.join(sorted(unknown))}")
     RESULTS.mkdir(exist_ok=True)
     kind = "A smoke test: few short samples." if given.quick else "A full run."
-    summary = ["# Benchmarks", "", f"{kind} {this_machine()}.", ""]
+    rivals = rivals_named_in(HERE / "rivals.txt")
+    summary = ["# Benchmarks", "", f"{kind} {this_machine()}. Rivals: {rivals}.", ""]
     print(*summary, sep="\n", flush=True)
     for name in given.names or SCRIPTS:
         summary += run(name, quick=given.quick)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import importlib.metadata
 import json
 import os
 import platform
@@ -195,6 +196,21 @@ def this_machine() -> Machine:
         load=os.getloadavg()[0],
         busy_share=_busy_share(),
     )
+
+
+def rivals_named_in(constraints: Path) -> str:
+    """Return which versions of the rivals are here, and which of them are not those of the file."""
+    found = []
+    for line in constraints.read_text(encoding="utf-8").splitlines():
+        name, is_pin, pinned = line.partition("==")
+        if not is_pin:
+            continue
+        try:
+            version = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            version = "absent"
+        found.append(f"{name} {version}" + (f" (not {pinned})" if version != pinned else ""))
+    return ", ".join(found)
 
 
 def _build() -> str:

@@ -225,6 +225,9 @@ def main() -> None:
         contests = [contest(work, statement, ways, options) for work, ways in WORK.items()]
         report.compare(title, contests)
         message = contests[0]
+        for each in contests:
+            scenario = f"{title.lower()}, bincode: {each.work}"
+            report.headline(scenario, each, "ours")
         report.promised(
             f"{title} a message, in µs", PROMISED_MICROSECONDS, message.median("ours") / 1000
         )

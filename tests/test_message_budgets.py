@@ -290,13 +290,13 @@ BUDGETS: dict[str, tuple[Act, Budget]] = {
     "read_line": (read_line, Budget(7, checkpoints=1)),
     "try_read_line": (try_read_line, Budget(5)),
     # one by one
-    "receive a line": (receive("lines"), Budget(5, checkpoints=1)),
+    "receive a line": (receive("lines"), Budget(4, checkpoints=1)),
     "try_receive a line": (try_receive("lines"), Budget(3)),
-    "receive a view": (receive(BytesView), Budget(7, checkpoints=1)),
+    "receive a view": (receive(BytesView), Budget(6, checkpoints=1)),
     "try_receive a view": (try_receive(BytesView), Budget(5)),
-    "receive a memoryview": (receive(memoryview), Budget(5, checkpoints=1)),
+    "receive a memoryview": (receive(memoryview), Budget(4, checkpoints=1)),
     "try_receive a memoryview": (try_receive(memoryview), Budget(3)),
-    "receive bytes": (receive(bytes), Budget(5, checkpoints=1)),
+    "receive bytes": (receive(bytes), Budget(4, checkpoints=1)),
     "try_receive bytes": (try_receive(bytes), Budget(3)),
     # one more in a batch
     "a line in a batch": (one_batch("lines"), Budget(0)),

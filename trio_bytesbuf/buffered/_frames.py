@@ -103,7 +103,8 @@ class FrameReceiveChannel(trio.abc.ReceiveChannel[T_co], Generic[T_co]):
                 item = self._cutter.look()
                 if item is not None:
                     await checkpoint()
-                    reader._refuse_if_closed()  # by another task
+                    if reader._is_closed:  # by another task
+                        reader._refuse_if_closed()
                     self._cutter.pass_by()
                     return item
             while await reader._fill():

@@ -18,7 +18,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import trio
+from interop_peer import interop_peer
 from pages import DOCS, PAGES, Block, blocks_of, title
+from rust_peer import built
 
 PATIENCE = 20.0
 """Seconds after which a test gives up on a program; all of it takes far less than one."""
@@ -26,8 +29,8 @@ PATIENCE = 20.0
 PAUSE_SECONDS = 0.02
 """Between two looks whether a server listens."""
 
-SHOWN_ONLY = re.compile(r"python -m venv |python -m pip |mkdir |(python -m )?sphinx|cargo |git ")
-"""Commands that change more than a folder of their own."""
+SHOWN_ONLY = re.compile(r"python -m (venv|pip|trio_bytesbuf) |python bench$|mkdir ")
+"""Commands that change more than a folder of their own, or take long, or want a terminal."""
 
 SHOWING = [page for page in PAGES if any(block.program for block in blocks_of(page))]
 
@@ -154,6 +157,30 @@ def test_no_fence_is_misspelt() -> None:
     for page in PAGES:
         for block in blocks_of(page):
             assert block.kind in known or block.kind.startswith("{"), f"{title(page)}:{block.lineno}"
+
+
+def test_parts_of_rust_programs_stand_in_them() -> None:
+    """What a page shows of a Rust program of the tests is in its text, word for word."""
+    shown = [block for page in PAGES for block in blocks_of(page) if block.kind == "rust"]
+    named = [block.text for block in shown if block.text.startswith("// in ")]
+    assert named
+    for text in named:
+        head, _, part = text.partition("\n")
+        assert part in (DOCS.parent / head.removeprefix("// in ")).read_text(), head
+
+
+async def test_the_client_of_the_page_calls_a_rust_program(
+    reader: Reader, pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """The same hundred calls, answered by the crate itself."""
+    program = built("interop", pytestconfig, tmp_path_factory)
+    async with interop_peer(program, "echo") as peer:
+        reader.ports["8000"] = str(peer.port)
+        for block in blocks_of(DOCS / "howto" / "rust_service.md"):
+            if block.program is not None:
+                reader.save(block)
+        said = await trio.to_thread.run_sync(reader.run, "python call.py")
+    assert said == "100 replies; b'task 42'\n"
 
 
 # What the tutorial says of its servers, and its clients do not show

@@ -26,10 +26,11 @@ from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 
-SECTION = re.compile(r"(?P<title>Args|Returns|Yields|Raises|Example):$")
+SECTION = re.compile(r"(?P<title>Args|Returns|Yields|Raises|[A-Z].*raises|Example):$")
 CLAUSE = re.compile(r"(?P<title>Cancellation|Cost|Idea|Source): (?P<text>.*)$")
 ENTRY = re.compile(r"(?P<names>\*{0,2}[\w.]+(?:, \*{0,2}[\w.]+)*): (?P<text>.*)$", re.DOTALL)
-QUOTED = re.compile(r"(?<![`\w:])`(?P<text>[^`\n]+)`(?!`)")
+ERRORS = re.compile(r"(?:[A-Z]\w*|\w+(?:\.\w+)+)(?:, (?:[A-Z]\w*|\w+(?:\.\w+)+))*: ")
+QUOTED = re.compile(r"(?<![`\w:])`(?P<text>[^`\n]+)`(?!`)(?P<more>\w?)")
 CALL = re.compile(r"(?P<name>[\w.]+)(?:\(\))?")
 
 TRIO = "https://trio.readthedocs.io/en/stable/"
@@ -89,14 +90,10 @@ def _field(title: str, body: str) -> list[str]:
     """Return a section as fields."""
     if title in {"Returns", "Yields"}:
         return _indented(f":{title}: ", body)
-    entries = [
-        " ".join(part.split())
-        for part in re.split(r"\n(?=\S)", re.sub(r"\n\n+", "\n", body))
-    ]
-    if title == "Raises":
-        return [":Raises:", *(_raised(entry) for entry in entries)]
+    if title.lower().endswith("raises"):
+        return [f":{title}:", *(_raised(entry) for entry in _entries(body))]
     fields: list[str] = []
-    for entry in entries:
+    for entry in (" ".join(part.split()) for part in re.split(r"\n+(?=\S)", body)):
         match = ENTRY.match(entry)
         if match is None:
             raise ValueError(f"no argument is described by {entry!r}")
@@ -105,10 +102,22 @@ def _field(title: str, body: str) -> list[str]:
     return fields
 
 
+def _entries(body: str) -> list[str]:
+    """Return what a list of errors has: each error with its cause, and sentences in between."""
+    entries: list[str] = []
+    for line in filter(None, map(str.rstrip, body.splitlines())):
+        begins = not line.startswith(" ") and (not entries or entries[-1][-1] in ".;")
+        if begins or (not line.startswith(" ") and ERRORS.match(line)):
+            entries.append(line)
+        else:
+            entries[-1] += " " + line.strip()
+    return entries
+
+
 def _raised(entry: str) -> str:
     """Return an entry of a list of errors."""
     match = ENTRY.match(entry)
-    if match is None:
+    if match is None or not ERRORS.match(entry):
         return f"   * {entry}"
     names = ", ".join(f":py:exc:`{name}`" for name in match["names"].split(", "))
     return f"   * {names}: {match['text']}"
@@ -126,9 +135,13 @@ def linked(lines: list[str], owner: type | None) -> list[str]:
         text = match["text"]
         call = CALL.fullmatch(text)
         target = call and documented(call["name"], owner)
-        return f":py:obj:`{text} <{target}>`" if target else f"``{text}``"
+        found = f":py:obj:`{text} <{target}>`" if target else f"``{text}``"
+        return found + ("\\ " + match["more"] if match["more"] else "")
 
-    return [line if line.lstrip().startswith((">>>", "...")) else QUOTED.sub(role, line) for line in lines]
+    return [
+        line if line.lstrip().startswith((">>>", "...")) else QUOTED.sub(role, line)
+        for line in lines
+    ]
 
 
 def documented(name: str, owner: type | None) -> str | None:
@@ -197,11 +210,9 @@ def public_bases(_app: Sphinx, _name: str, cls: type, _options: Any, bases: list
     ] or [object]
 
 
-def without_object(_app: Sphinx, _what: str, _name: str, _obj: Any, _options: Any, lines: list[str]) -> None:
-    """Have nothing said of bases where there are none; called by autodoc."""
-
-
-def skip(_app: Sphinx, _what: str, name: str, obj: Any, would_skip: bool, _options: Any) -> bool | None:
+def skip(
+    _app: Sphinx, _what: str, _name: str, obj: Any, _would_skip: bool, _options: Any
+) -> bool | None:
     """Skip what a class has from a class of others; called by autodoc."""
     value = obj.fget if isinstance(obj, property) else obj
     module = str(getattr(value, "__module__", "") or "")

@@ -21,8 +21,12 @@ from typing import Any, ClassVar
 from docutils import nodes
 from docutils.parsers.rst import directives
 from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
 from sphinx.pycode import ModuleAnalyzer
+from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
+
+LOGGER = logging.getLogger(__name__)
 
 PACKAGE = "trio_bytesbuf"
 ROOMS = ("seq", "mem", "io", "buffered", "wire", "testing")
@@ -150,8 +154,17 @@ class Names(SphinxDirective):
         return self.parse_text_to_nodes("\n".join(text))
 
 
+def warn_of_missing(_app: Sphinx, env: BuildEnvironment) -> None:
+    """Warn of each public name that is documented nowhere, so that the build fails."""
+    documented = env.get_domain("py").objects  # type: ignore[attr-defined]
+    for name in homes():
+        if full_name(name) not in documented:
+            LOGGER.warning("%s is public, and not in the reference", full_name(name))
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Tell Sphinx of the directives."""
     app.add_directive("room", Room)
     app.add_directive("names", Names)
+    app.connect("env-check-consistency", warn_of_missing)
     return {"parallel_read_safe": True}

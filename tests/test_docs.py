@@ -12,11 +12,12 @@ from types import ModuleType
 
 import pytest
 import trio
+from pages import PAGES as SHOWN
 
 import trio_bytesbuf
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *SHOWN]
 BLOCK = re.compile(r"^```python\n(?P<code>>>> .*?)^```$", re.MULTILINE | re.DOTALL)
 
 # How many docstrings had examples when this was written. Fewer means that examples were lost, or
@@ -100,12 +101,33 @@ def test_the_examples_are_found() -> None:
     assert "trio_bytesbuf.seq._view.BytesView" in names
 
 
-LINK = re.compile(r"\]\((?P<target>[^)#\s]+)[^)]*\)")
+LINK = re.compile(r"\]\((?P<target>[^)#\s]*)(?:#(?P<anchor>[^)\s]*))?[^)]*\)")
+FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+HEADING = re.compile(r"^#{1,6} (?P<text>.*)$", re.MULTILINE)
+MARKDOWN = sorted(page for page in ROOT.glob("**/*.md") if "_build" not in page.parts)
 
 
-@pytest.mark.parametrize("page", sorted(ROOT.glob("**/*.md")), ids=lambda page: page.name)
+def anchors_of(page: Path) -> set[str]:
+    """Return the anchors that a code host gives the headings of a page."""
+    found: set[str] = set()
+    for heading in HEADING.finditer(FENCED.sub("", page.read_text(encoding="utf-8"))):
+        text = re.sub(r"\[(.*?)\]\(.*?\)", r"\1", heading["text"]).lower()
+        slug = re.sub(r"[^\w\- ]", "", text).strip().replace(" ", "-")
+        again = sum(slug == re.sub(r"-\d+$", "", other) for other in found)
+        found.add(f"{slug}-{again}" if again else slug)
+    return found
+
+
+@pytest.mark.parametrize("page", MARKDOWN, ids=lambda page: page.name)
 def test_no_page_leads_nowhere(page: Path) -> None:
-    """Every link to a file of ours finds it, pictures included."""
-    targets = [found["target"] for found in LINK.finditer(page.read_text(encoding="utf-8"))]
-    local = [target for target in targets if "://" not in target]
-    assert [target for target in local if not (page.parent / target).exists()] == []
+    """Every link to a file of ours finds it, pictures included, and the heading that it names."""
+    broken = []
+    for link in LINK.finditer(FENCED.sub("", page.read_text(encoding="utf-8"))):
+        if "://" in link["target"] or link["target"].startswith("mailto:"):
+            continue
+        target = page.parent / link["target"] if link["target"] else page
+        if not target.exists() or (
+            link["anchor"] and target.suffix == ".md" and link["anchor"] not in anchors_of(target)
+        ):
+            broken.append(link[0])
+    assert broken == []

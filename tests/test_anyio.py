@@ -344,6 +344,45 @@ async def test_errors_are_trios_and_anyios_are_their_causes(theirs, ours):
     await source.aclose()  # which raises, and is suppressed
 
 
+class Woken(SomebodysSource):
+    """A source that says something else than that it was closed to who waited for it."""
+
+    def __init__(self, outcome):
+        super().__init__(outcome)
+        self.is_closed = trio.Event()
+
+    async def receive(self, max_bytes=65_536):
+        await self.is_closed.wait()
+        return await super().receive(max_bytes)
+
+    async def aclose(self):
+        self.is_closed.set()
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        anyio.EndOfStream(),
+        anyio.BrokenResourceError(),
+        anyio.BusyResourceError("reading"),
+        OSError(9, "bad descriptor"),
+    ],
+    ids=repr,
+)
+async def test_who_waits_when_it_is_closed_hears_that_and_nothing_else(outcome):
+    """Whatever a stream says then: an end, for one, would pass for the peer's."""
+    source = from_anyio(Woken(outcome))
+    async with trio.open_nursery() as nursery:
+
+        @nursery.start_soon
+        async def wait():
+            with pytest.raises(trio.ClosedResourceError):
+                await source.receive_view()
+
+        await trio.testing.wait_all_tasks_blocked()
+        await source.aclose()
+
+
 async def test_no_bytes_are_no_end_and_an_end_is_for_ever():
     """Bytes that a stream would return after its end are never asked for; limits are passed on."""
     theirs = SomebodysSource(b"", b"", b"abc", b"", anyio.EndOfStream(), b"never")

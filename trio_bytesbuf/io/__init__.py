@@ -7,12 +7,15 @@ How to read this room, in the order of the imports:
 * what moves bytes: `_receive_size` and `_vectored` (what one system call is asked for), `_lease`
   (memory for a receive), `_descriptor`, and on it `_socket` and `_fd`; `_file_handle` and `_file`;
   `_datagram`;
-* what stands on these: `_listen`, `_tls`, `_process`; `_from_trio` and `_to_trio` for streams of
-  others; `_blocking`, `_beside` and `_in_thread` for code that blocks;
+* what stands on these: `_listen`, `_tls`, `_process`; `_from_trio`, `_to_trio` and, where anyio is
+  installed, `_anyio` for streams of others; `_blocking`, `_beside` and `_in_thread` for code that
+  blocks;
 * what is made of any of them: `_combinators`, `_guards`, `_copy`, `_send_file`, `_relay`;
   `_capture_file` and `_capture`, which remember what passed.
 """
 
+from ._anyio import from_anyio as from_anyio
+from ._anyio import to_anyio as to_anyio
 from ._beside import consumed_by as consumed_by
 from ._beside import produced_by as produced_by
 from ._blocking import BlockingReader as BlockingReader

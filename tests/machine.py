@@ -240,6 +240,7 @@ class BytesMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         gc.disable()  # collections are steps, so that a failure can be played again
+        gc.collect()
         gc.freeze()  # and they look only at what this machine made, and take no time
         self.pool = SmallPool()
         memories = self.make_memories()
@@ -566,5 +567,4 @@ class BytesMachine(RuleBasedStateMachine):
                     look.check()
                 self.check_that_all_is_home()
         finally:
-            gc.unfreeze()
             gc.enable()

@@ -95,7 +95,7 @@ PROVIDERS: dict[str, Callable[[], Memory]] = {
     "capped": lambda: CappedPool(1 << 24),
     "pages": PageMemory,
     "callback": lambda: CallbackMemory(GlobalPool().reserve),
-    "buffer": lambda: BufferMemory(bytearray(1 << 20), 16),
+    "buffer": lambda: BufferMemory(bytearray(1 << 16), 16),
 }
 if CAN_SHARE:
     PROVIDERS["shared"] = SharedPool

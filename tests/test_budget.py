@@ -814,7 +814,7 @@ def test_the_example_shows_backpressure() -> None:
     example = Path(__file__).parent.parent / "examples" / "overload.py"
     environment = {key: value for key, value in os.environ.items() if "COV" not in key}
     done = subprocess.run(
-        [sys.executable, "-W", "error", str(example), "10", "300000", "500000"],
+        [sys.executable, "-W", "error", str(example), "10", "300000", "3000000"],
         env=environment, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -29,6 +29,7 @@ from trio_bytesbuf.cli._relay import Relay
 from trio_bytesbuf.cli._screen import (
     ROOM_FOR_FIGURES,
     ROOM_FOR_LINES,
+    Event,
     Panel,
     Row,
     Screen,
@@ -103,8 +104,8 @@ class Recorder(Screen):
     lines: list[str] = attrs.field(init=False, factory=list)
     _news: trio.Event = attrs.field(init=False, factory=trio.Event)
 
-    def line(self, text: str) -> None:
-        self.lines.append(text)
+    def line(self, event: Event) -> None:
+        self.lines.append(event.text)
         self._news.set()
         self._news = trio.Event()
 
@@ -302,11 +303,11 @@ def test_lines_that_stay_have_room_where_figures_have_none(
     """They are written in order, before the screen is left; there is an end to this room, too."""
     screen = Screen(1.0)
     for number in range(ROOM_FOR_FIGURES):
-        screen.line(f"line {number}")
+        screen.line(Event(f"line {number}", "said"))
     for _ in range(3):
-        screen.show(Panel("", "figures", ()))
+        screen.show(Panel("", "figures", (), {}))
     for number in range(ROOM_FOR_FIGURES, ROOM_FOR_LINES + 5):
-        screen.line(f"line {number}")
+        screen.line(Event(f"line {number}", "said"))
     with (tmp_path / "out").open("w") as out:
         monkeypatch.setattr(sys, "stdout", out)
         with screen:
@@ -687,7 +688,7 @@ def test_what_is_no_address_is_refused_with_the_value_and_the_forms(
         (["demo", "--gib", "much"], "'much' is not a number of GiB above 0"),
         (["demo", "--bytes", "0"], "'0' is no number of bytes from 1 upwards"),
         (["demo", "--bytes", "1", "--gib", "1"], "not allowed with argument"),
-        ([], "the following arguments are required: COMMAND"),
+        ([], "a COMMAND is required: relay, demo, dump or bench"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -855,7 +856,7 @@ def test_the_panel_fits_80_columns_whatever_it_shows() -> None:
     )
     console = Console(width=100, force_terminal=True, _environ={"TERM": "xterm"})
     with console.capture() as captured:
-        console.print(framed(Panel("[::1]:80 -> unix:/x" + 100 * "y", "up 0:00:01", rows)))
+        console.print(framed(Panel("[::1]:80 -> unix:/x" + 100 * "y", "up 0:00:01", rows, {})))
     plain = re.sub(r"\x1b\[[\d;]*m", "", captured.get()).splitlines()
     assert {len(line) for line in plain} == {80}
     assert "[bold]" in plain[4]
@@ -869,9 +870,9 @@ def test_the_panel_fits_80_columns_whatever_it_shows() -> None:
 def test_plain_asks_for_lines_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     """--plain wins over the terminal; a program started without an output gets lines, unread."""
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
-    assert type(_main.screen_for(plain=True, interval=None)) is Screen
+    assert type(_main.screen_for(plain=True, as_json=False, interval=None)) is Screen
     monkeypatch.setattr(sys, "stdout", None)
-    assert type(_main.screen_for(plain=False, interval=2.0)) is Screen
+    assert type(_main.screen_for(plain=False, as_json=False, interval=2.0)) is Screen
     write_line("to nobody")
 
 

@@ -611,6 +611,7 @@ class HooksMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         gc.disable()  # collections are steps, so that a failure can be played again
+        gc.collect()
         gc.freeze()
         self.loans: list[Loan] = []
         self.kept: list[tuple[Kept, tuple[Loan, ...]]] = []
@@ -730,7 +731,6 @@ class HooksMachine(RuleBasedStateMachine):
                 assert all(loan.released == 1 for loan in self.loans), "a hook that has not run"
                 assert all(look.thing == [look.shown] for look in self.looks), "no finalizer"
         finally:
-            gc.unfreeze()
             gc.enable()
 
 

@@ -20,9 +20,9 @@ from ..io import open_tcp_listeners, open_tcp_stream
 from ..seq import BytesView
 from ._address import TcpAddress, address_of
 from ._closing import closing
-from ._figures import count_of, pool_row, pool_statistics
+from ._figures import count_of, pool_facts, pool_row, pool_statistics
 from ._relay import Relay
-from ._screen import Panel, Row
+from ._screen import Event, Panel, Row
 from ._words import text_of_error, text_of_nbytes, text_of_rate
 
 if TYPE_CHECKING:
@@ -103,10 +103,10 @@ class Demo:
         (relay_listener,) = await open_tcp_listeners(0, host=HOST)
         target = address_of(sink_listener)
         bridge = Relay(target, self.screen)
-        self.screen.line(
-            f"source -> relay {address_of(relay_listener)} -> sink {target}, "
-            f"{text_of_nbytes(self.nbytes)}"
-        )
+        relay_address = address_of(relay_listener)
+        text = f"source -> relay {relay_address} -> sink {target}, {text_of_nbytes(self.nbytes)}"
+        facts = {"nbytes": self.nbytes, "relay": str(relay_address), "sink": str(target)}
+        self.screen.line(Event(text, "started", facts))
         async with sink_listener, relay_listener, trio.open_nursery() as watch:
             watch.start_soon(self._show_for_ever, bridge.figures)
             started_at = trio.current_time()
@@ -151,19 +151,36 @@ class Demo:
             f"{text_of_nbytes(self.received.nbytes)} of {text_of_nbytes(self.nbytes)}",
             done=done,
         )
-        rows = (progress, figures.to_target.row("relayed"), pool_row(pool_statistics()))
-        return Panel("trio_bytesbuf demo: source -> relay -> sink", figures.age(), rows)
+        pool = pool_statistics()
+        rows = (progress, figures.to_target.row("relayed"), pool_row(pool))
+        facts = {
+            "received_nbytes": self.received.nbytes,
+            "nbytes": self.nbytes,
+            "relayed": figures.to_target.facts(),
+            "pool": pool_facts(pool),
+        }
+        return Panel("trio_bytesbuf demo: source -> relay -> sink", figures.age(), rows, facts)
 
     def _report(self, figures: Figures, allocated: int) -> None:
-        rate = text_of_rate(self.nbytes / self.seconds)
-        for row in (
-            Row("time", f"{self.seconds:.2f} s, {rate}", "both checksums included"),
+        rate = self.nbytes / self.seconds
+        rows = (
+            Row("time", f"{self.seconds:.2f} s, {text_of_rate(rate)}", "both checksums included"),
             Row("checksums", "equal,", f"crc32 {self.sent.crc32:08x}"),
             Row("reply", text_of_nbytes(figures.to_client.nbytes), "from the sink to the source"),
             Row("pool", count_of(allocated, "block"), "allocated for all that passed"),
             Row("copied", text_of_nbytes(figures.copied_nbytes()), "in Python by the relay"),
-        ):
-            self.screen.line(f"{row.label:<10} {row.amount} {row.detail}")
+        )
+        facts = {
+            "nbytes": self.nbytes,
+            "seconds": round(self.seconds, 6),
+            "nbytes_per_second": round(rate),
+            "crc32": f"{self.sent.crc32:08x}",
+            "reply_nbytes": figures.to_client.nbytes,
+            "allocated": allocated,
+            "copied_nbytes": figures.copied_nbytes(),
+        }
+        text = "\n".join(f"{row.label:<10} {row.amount} {row.detail}" for row in rows)
+        self.screen.line(Event(text, "done", facts))
 
 
 async def _relay_once(bridge: Relay, listener: SocketListener) -> None:

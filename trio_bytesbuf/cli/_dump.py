@@ -24,9 +24,9 @@ from ..io import BadCapture, Capture, Direction, ReadInThread, open_binary_file
 from ..io._capture_file import MAX_FILE_NBYTES, PREAMBLE
 from ..seq import BytesView
 from ._address import FORMS, UnixAddress, parse_address
-from ._picture import Picture, printable
+from ._picture import printable
 from ._relay import STOP_SIGNALS, cancel_at_each
-from ._screen import FLUSH_SECONDS, Ink, write_text
+from ._screen import FLUSH_SECONDS, write_text
 from ._walk import Walker
 from ._words import text_of_error
 
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from ..io import Read
     from ..wire import Codec, ProtocolVersion
+    from ._account import Account
     from ._screen import Line
 
 RECEIVE_NBYTES: Final = 65_536
@@ -43,15 +44,6 @@ WRITE_NBYTES: Final = 65_536
 
 MAGIC: Final = PREAMBLE[:-1]
 """What a capture of any version begins with."""
-
-ARROWS: Final = {
-    Direction.RECEIVED: ("< ", Ink.RECEIVED),
-    Direction.SENT: ("> ", Ink.SENT),
-}
-"""As curl has them."""
-
-
-UNCHECKED: Final = "checksums were not checked: pip install 'trio_bytesbuf[checksum]'"
 
 
 class DumpFailed(Exception):
@@ -111,12 +103,15 @@ class Dump:
 
     max_nbytes: int
     shown_nbytes: int
+    account: type[Account]
+    """What makes lines of a stream: for people, or for programs."""
+
     output: Output
     problems: int = attrs.field(init=False, default=0)
     """What was wrong beside what is wrong in a stream."""
 
-    _pictures: dict[str, Picture] = attrs.field(init=False, factory=dict)
-    """The streams that there are, by what the totals call them."""
+    _accounts: dict[Direction | None, Account] = attrs.field(init=False, factory=dict)
+    """Those of the streams that there are: one, or of a capture one for each direction."""
 
     async def show(self, name: str) -> None:
         """Show all that `name` has, to its end.
@@ -135,8 +130,7 @@ class Dump:
             else:
                 await self._show_stream(source, front)
         except (OSError, trio.BrokenResourceError) as exc:
-            self.problems += 1
-            await self.output.add([((f"wrong: cannot read: {text_of_error(exc)}", Ink.BAD),)])
+            await self._tell_trouble(f"wrong: cannot read: {text_of_error(exc)}")
         finally:
             await trio.aclose_forcefully(source)
 
@@ -148,19 +142,23 @@ class Dump:
     @property
     def is_well(self) -> bool:
         """Whether nothing was wrong."""
-        return not self.problems and not any(one.problems for one in self._pictures.values())
+        return not self.problems and not any(one.problems for one in self._accounts.values())
 
     def _last_lines(self) -> Iterator[Line]:
-        for name, picture in self._pictures.items():
-            yield ((f"{name}{': ' if name else ''}{picture.totals()}", Ink.PLAIN),)
-        if any(one.left_unchecked for one in self._pictures.values()):
-            yield ((UNCHECKED, Ink.QUIET),)
+        for direction, account in self._accounts.items():
+            yield from account.total_lines(direction)
+        if any(one.left_unchecked for one in self._accounts.values()):
+            yield from self.account.unchecked_lines()
 
-    def _picture(self, name: str, direction: Direction) -> Picture:
+    async def _tell_trouble(self, text: str) -> None:
+        self.problems += 1
+        await self.output.add([self.account.trouble_line(text)])
+
+    def _account_of(self, direction: Direction | None) -> Account:
         walker = Walker(self.version, self.max_nbytes)
-        codec = self.codecs[direction]
-        self._pictures[name] = picture = Picture(walker, codec, self.shown_nbytes)
-        return picture
+        codec = self.codecs[direction or Direction.RECEIVED]
+        self._accounts[direction] = account = self.account(walker, codec, self.shown_nbytes)
+        return account
 
     # A stream
 
@@ -175,47 +173,44 @@ class Dump:
         return front
 
     async def _show_stream(self, source: Read, view: BytesView) -> None:
-        picture = self._picture("", Direction.RECEIVED)
-        walker = picture.walker
+        account = self._account_of(None)
+        walker = account.walker
         while True:
             if view:
                 walker.feed(view)
             else:
                 walker.feed_eof()
             view = BytesView()  # its block is free for the next receive
-            await self.output.add(picture.lines())
+            await self.output.add(account.lines())
             await self.output.flush()
             if walker.is_over:
                 break
             view = await source.receive_view(RECEIVE_NBYTES)
-        await self.output.add(picture.last_lines())
+        await self.output.add(account.last_lines())
 
     # A capture
 
     async def _show_capture(self, capture: Capture) -> None:
-        pictures = {
-            Direction.RECEIVED: self._picture("< received", Direction.RECEIVED),
-            Direction.SENT: self._picture("> sent", Direction.SENT),
+        accounts = {
+            direction: self._account_of(direction)
+            for direction in (Direction.RECEIVED, Direction.SENT)
         }
         for event in capture.events:
-            picture = pictures[event.direction]
-            before: Line = ((f"{event.seconds:10.6f} ", Ink.QUIET), ARROWS[event.direction])
+            account = accounts[event.direction]
+            moment = event.seconds, event.direction
             if event.view:
-                picture.walker.feed(event.view)
+                account.walker.feed(event.view)
             elif event.error:
                 self.problems += 1
-                text = f"{'':8}  {printable(event.error)}"
-                await self.output.add([(*before, (text, Ink.BAD))])
+                await self.output.add([account.error_line(moment, event.error)])
                 continue
             else:
-                picture.walker.feed_eof()
-            await self.output.add(picture.lines(before))
-        for picture in pictures.values():
-            await self.output.add(picture.last_lines())
+                account.walker.feed_eof()
+            await self.output.add(account.lines(moment))
+        for account in accounts.values():
+            await self.output.add(account.last_lines())
         if capture.incomplete:
-            self.problems += 1
-            text = f"this is not all: {printable(capture.incomplete)}"
-            await self.output.add([((text, Ink.BAD),)])
+            await self._tell_trouble(f"this is not all: {capture.incomplete}")
 
 
 async def _whole(source: Read, front: BytesView) -> Capture:

@@ -75,6 +75,10 @@ class Direction:
         at = f"at {text_of_rate(self.rate)}"
         return Row(label, text_of_nbytes(self.nbytes), at, history=tuple(self.history))
 
+    def facts(self) -> dict[str, object]:
+        """Return the same for a program."""
+        return {"nbytes": self.nbytes, "nbytes_per_second": round(self.rate)}
+
 
 @attrs.define(eq=False)
 class Figures:
@@ -107,7 +111,10 @@ class Figures:
 
     def age(self) -> str:
         """Return since when all this is counted."""
-        return f"up {text_of_seconds(trio.current_time() - self._started_at)}"
+        return f"up {text_of_seconds(self._seconds())}"
+
+    def _seconds(self) -> float:
+        return trio.current_time() - self._started_at
 
     def sample(self) -> None:
         """Take the rates since the last sample."""
@@ -129,7 +136,21 @@ class Figures:
             self.to_client.row("to the clients"),
             pool_row(pool_statistics()),
         )
-        return Panel(title, self.age(), rows)
+        return Panel(title, self.age(), rows, self.facts())
+
+    def facts(self) -> dict[str, object]:
+        """Return the figures for a program."""
+        return {
+            "seconds": round(self._seconds(), 3),
+            "connections": {
+                "now": self.connections_open(),
+                "total": self.connections_total,
+                "failed": self.connections_failed,
+            },
+            "to_target": self.to_target.facts(),
+            "to_clients": self.to_client.facts(),
+            "pool": pool_facts(pool_statistics()),
+        }
 
     def totals(self) -> str:
         """Return the last line: what all of it came to."""
@@ -160,3 +181,12 @@ def pool_row(pool: PoolStatistics) -> Row:
         f"{count_of(pool.allocated, 'block')} allocated so far"
     )
     return Row("pool", text_of_nbytes(pool.idle_nbytes), detail)
+
+
+def pool_facts(pool: PoolStatistics) -> dict[str, object]:
+    """Return the same for a program."""
+    return {
+        "idle_nbytes": pool.idle_nbytes,
+        "lent_nbytes": pool.lent_nbytes,
+        "allocated": pool.allocated,
+    }

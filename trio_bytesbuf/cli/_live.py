@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from ._screen import Line, Panel, Row
+    from ._screen import Event, Line, Panel, Row
 
 BARS: Final = " ▁▂▃▄▅▆▇█"
 WIDTH: Final = 80
@@ -56,9 +56,9 @@ class LiveScreen(Screen):
     ) -> None:
         self.clear()
 
-    def line(self, text: str) -> None:
+    def line(self, event: Event) -> None:
         """Write one line above the panel. It is text: nothing in it is markup, and it stays one."""
-        self.console.print(Text(text), soft_wrap=True)
+        self.console.print(Text(event.text), soft_wrap=True)
 
     def show(self, panel: Panel) -> None:
         """Draw `panel` in place of the one before it."""

@@ -12,16 +12,17 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
+from ..io import Direction
 from ..seq import BytesView
 from ..wire._format import length_of
-from ..wire._message_cutter import SMALL_NBYTES
+from ._account import Account, said_by
 from ._screen import Ink
-from ._walk import Goodbye, Header, Message, Problem, Stop, Walker
+from ._walk import Goodbye, Header, Message, Problem, Stop
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ..wire import Codec
+    from ._account import Moment
     from ._screen import Line
     from ._walk import Item
 
@@ -29,6 +30,16 @@ ROW_NBYTES: Final = 16
 
 MARGIN: Final = " " * 10
 """In front of what belongs to the line above: an offset, and two blanks."""
+
+ARROWS: Final = {
+    Direction.RECEIVED: ("< ", Ink.RECEIVED),
+    Direction.SENT: ("> ", Ink.SENT),
+}
+"""As curl has them."""
+
+NAMES: Final = {None: "", Direction.RECEIVED: "< received: ", Direction.SENT: "> sent: "}
+
+UNCHECKED: Final = "checksums were not checked: pip install 'trio_bytesbuf[checksum]'"
 
 
 def printable(text: str) -> str:
@@ -61,64 +72,66 @@ def rows_of(data: BytesView | bytes, shown_nbytes: int) -> Iterator[Line]:
 
 
 @attrs.define(eq=False)
-class Picture:
-    """The lines about one stream."""
-
-    walker: Walker
-    codec: Codec[object] | None
-    """What makes a value of a payload; None to show its bytes."""
-
-    shown_nbytes: int
-    """How much is shown of a payload, in bytes, and of a value, in characters."""
-
-    problems: int = attrs.field(init=False, default=0)
-    left_unchecked: bool = attrs.field(init=False, default=False)
-    """Whether a checksum came that could not be checked."""
+class Picture(Account):
+    """The lines about one stream, for people."""
 
     _said_goodbye_at: int | None = attrs.field(init=False, default=None)
 
-    def lines(self, before: Line = ()) -> Iterator[Line]:
-        """Yield lines about all that has come, each item's first behind `before`."""
-        while (item := self.walker.next_item()) is not None:
-            yield from self._about(item, before)
-
     def last_lines(self) -> Iterator[Line]:
-        """Yield lines about what came behind the end."""
+        """As `Account.last_lines`."""
         at, nbytes = self._said_goodbye_at, self.walker.behind_nbytes
         if at is not None and nbytes:
             text = f"{count_of(nbytes, 'byte')} behind the goodbye, or more"
-            yield self._first((), at + 1, (text, Ink.PLAIN))
+            yield self._first(None, at + 1, (text, Ink.PLAIN))
             yield from rows_of(self.walker.behind, self.shown_nbytes)
+
+    def total_lines(self, direction: Direction | None) -> Iterator[Line]:
+        """As `Account.total_lines`."""
+        yield ((NAMES[direction] + self.totals(), Ink.PLAIN),)
 
     def totals(self) -> str:
         """Return how much there was."""
-        nbytes = self.walker.offset + self.walker.waiting_nbytes + self.walker.behind_nbytes
-        parts = [count_of(self.walker.messages, "message"), count_of(nbytes, "byte")]
+        parts = [count_of(self.walker.messages, "message"), count_of(self.nbytes, "byte")]
         if self.problems:
             parts.append(count_of(self.problems, "problem"))
         return ", ".join(parts)
 
-    def _first(self, before: Line, offset: int, *words: tuple[str, Ink]) -> Line:
-        return (*before, (f"{offset:08x}  ", Ink.OFFSET), *words)
+    @staticmethod
+    def error_line(moment: tuple[float, Direction], error: str) -> Line:
+        """As `Account.error_line`."""
+        return (*_before(moment), (f"{MARGIN}{printable(error)}", Ink.BAD))
 
-    def _about(self, item: Item, before: Line) -> Iterator[Line]:
+    @staticmethod
+    def trouble_line(text: str) -> Line:
+        """As `Account.trouble_line`."""
+        return ((printable(text), Ink.BAD),)
+
+    @staticmethod
+    def unchecked_lines() -> Iterator[Line]:
+        """As `Account.unchecked_lines`."""
+        yield ((UNCHECKED, Ink.QUIET),)
+
+    def _first(self, moment: Moment, offset: int, *words: tuple[str, Ink]) -> Line:
+        return (*_before(moment), (f"{offset:08x}  ", Ink.OFFSET), *words)
+
+    def _about(self, item: Item, moment: Moment) -> Iterator[Line]:
         match item:
             case Header():
                 which = "with" if item.has_checksums else "without"
                 text = f"version {item.version}, {which} checksums"
-                yield self._first(before, item.offset, (text, Ink.PLAIN))
+                yield self._first(moment, item.offset, (text, Ink.PLAIN))
             case Message():
-                yield self._first(before, item.offset, *self._about_message(item))
+                yield self._first(moment, item.offset, *self._about_message(item))
                 yield from self._inside(item.payload)
             case Goodbye():
                 self._said_goodbye_at = item.offset
-                yield self._first(before, item.offset, ("goodbye", Ink.GOOD))
+                yield self._first(moment, item.offset, ("goodbye", Ink.GOOD))
             case Stop():
                 text = "the end, without a goodbye"
-                yield self._first(before, item.offset, (text, Ink.PLAIN))
+                yield self._first(moment, item.offset, (text, Ink.PLAIN))
             case Problem():
                 self.problems += 1
-                yield self._first(before, item.offset, (f"wrong: {item.complaint}", Ink.BAD))
+                yield self._first(moment, item.offset, (f"wrong: {item.complaint}", Ink.BAD))
                 yield from rows_of(self.walker.behind, self.shown_nbytes)
 
     def _about_message(self, message: Message) -> Iterator[tuple[str, Ink]]:
@@ -131,12 +144,10 @@ class Picture:
             return
         yield f", checksum {message.checksum:016x} ", Ink.PLAIN
         if message.computed is None:
-            self.left_unchecked = True
             yield "not checked", Ink.QUIET
         elif message.is_right:
             yield "right", Ink.GOOD
         else:
-            self.problems += 1
             yield f"wrong, {message.computed:016x} computed", Ink.BAD
 
     def _inside(self, payload: BytesView) -> Iterator[Line]:
@@ -148,7 +159,7 @@ class Picture:
             text = printable(repr(self._decoded(payload)))
         except Exception as exc:  # noqa: BLE001  # a codec, or a type, of somebody's own
             self.problems += 1
-            yield ((f"{MARGIN}no value: {printable(_said_by(exc))}", Ink.BAD),)
+            yield ((f"{MARGIN}no value: {printable(said_by(exc))}", Ink.BAD),)
             yield from rows_of(payload, self.shown_nbytes)
             return
         if not self.shown_nbytes:
@@ -158,18 +169,10 @@ class Picture:
         if more > 0:
             yield ((f"{MARGIN}and {count_of(more, 'character')} more", Ink.QUIET),)
 
-    def _decoded(self, payload: BytesView) -> object:
-        assert self.codec is not None
-        if self.codec.takes_views:
-            return self.codec.decode(payload)
-        if len(payload) <= SMALL_NBYTES:
-            return self.codec.decode(payload.to_bytes())
-        return self.codec.decode(payload.contiguous())
 
-
-def _said_by(exc: Exception) -> str:
-    """Return what an error of somebody's own code says, whatever its `str` does."""
-    try:
-        return str(exc) or repr(exc)
-    except Exception:  # noqa: BLE001  # it is somebody else's
-        return type(exc).__name__
+def _before(moment: Moment) -> Line:
+    """Return what stands in front of what came at a moment."""
+    if moment is None:
+        return ()
+    seconds, direction = moment
+    return ((f"{seconds:10.6f} ", Ink.QUIET), ARROWS[direction])

@@ -24,6 +24,7 @@ from ..io import relay
 from ._address import address_of, peer_of
 from ._closing import closing
 from ._figures import Figures
+from ._screen import Event
 from ._words import text_of_error, text_of_nbytes
 
 if TYPE_CHECKING:
@@ -73,7 +74,9 @@ class Relay:
                     if exc.errno not in AT_CAPACITY:
                         raise
                     if has_room:
-                        self.screen.line(f"no room for more connections: {text_of_error(exc)}")
+                        reason = text_of_error(exc)
+                        text = f"no room for more connections: {reason}"
+                        self.screen.line(Event(text, "no_room", {"reason": reason}))
                     has_room = False
                     await trio.sleep(ACCEPT_AGAIN_SECONDS)
                 else:
@@ -93,8 +96,9 @@ class Relay:
             except Exception as exc:  # noqa: BLE001  # Law 1 holds for our own mistakes too
                 self.figures.connections_failed += 1
                 name = f"connection {number} from {peer}" if peer else f"connection {number}"
-                reason = exc if isinstance(exc, ConnectionFailed) else repr(exc)
-                self.screen.line(f"{name} {reason}")
+                reason = str(exc) if isinstance(exc, ConnectionFailed) else repr(exc)
+                facts = {"connection": number, "peer": peer and str(peer), "reason": reason}
+                self.screen.line(Event(f"{name} {reason}", "connection_failed", facts))
 
     async def _relay_to_target(self, client: SocketStream) -> None:
         try:
@@ -133,12 +137,14 @@ async def run_relay(listen: Address, target: Address, screen: Screen) -> None:
                 async with trio.open_nursery() as nursery:
                     listeners = await listen.listen()
                     nursery.start_soon(bridge.serve, listeners)  # Law 3 holds from here on
-                    places = ", ".join(str(address_of(listener)) for listener in listeners)
+                    listen_on = [str(address_of(listener)) for listener in listeners]
+                    places = ", ".join(listen_on)
                     # The listeners are open: whoever reads the line may connect.
-                    screen.line(f"relaying {places} -> {target}")
+                    facts = {"listen": listen_on, "target": str(target)}
+                    screen.line(Event(f"relaying {places} -> {target}", "listening", facts))
                     await _show_for_ever(bridge.figures, screen, f"{places} -> {target}")
             screen.clear()
-            screen.line(bridge.figures.totals())
+            screen.line(Event(bridge.figures.totals(), "stopped", bridge.figures.facts()))
             watch.cancel_scope.cancel()
 
 

@@ -1,7 +1,8 @@
-"""What the commands show, and the plain way of showing it: one line after the other.
+"""What the commands show, and the plain ways of showing it: one line after the other.
 
 A command describes its figures as a `Panel`, in words and numbers; a `Screen` knows how they
-look. `Screen` itself is for pipes, log files and terminals without rich; `_live` has the other one.
+look. `Screen` itself is for pipes, log files and terminals without rich, `JsonScreen` for programs,
+and `_live` has the one in colour.
 
 Law 1. Nothing here waits for the reader of a pipe: lines are queued, and a thread writes them.
 Law 2. Lines stay in order. Those that find no room are dropped, figures first, and where they are
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import json
 import os
 import sys
 import threading
@@ -23,6 +25,7 @@ from typing import TYPE_CHECKING, ClassVar, Final, Self, TypeAlias
 import attrs
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from types import TracebackType
 
 ROOM_FOR_LINES: Final = 1_000
@@ -55,6 +58,20 @@ def plain(line: Line) -> str:
 
 
 @attrs.frozen
+class Event:
+    """Something that has happened, and is told once."""
+
+    text: str
+    """For people: a line, or more of them."""
+
+    name: str
+    """For programs, as are the facts."""
+
+    facts: Mapping[str, object] = attrs.field(factory=dict)
+    """What belongs to it: what `json` can write."""
+
+
+@attrs.frozen
 class Row:
     """One line of figures."""
 
@@ -76,6 +93,8 @@ class Panel:
     title: str
     age: str
     rows: tuple[Row, ...]
+    facts: Mapping[str, object]
+    """The same for a program: what `json` can write."""
 
     def plain(self) -> str:
         """Return the figures in one line of ASCII."""
@@ -112,9 +131,9 @@ class Screen:
         self._waiting.put(None)
         self._writer.join(FLUSH_SECONDS)
 
-    def line(self, text: str) -> None:
-        """Write one line that stays, as soon as whoever reads lets us."""
-        self._queue(text, ROOM_FOR_LINES)
+    def line(self, event: Event) -> None:
+        """Write a line that stays, as soon as whoever reads lets us."""
+        self._queue(event.text, ROOM_FOR_LINES)
 
     def show(self, panel: Panel) -> None:
         """Show `panel` in place of the one before it; here, as one more line."""
@@ -128,9 +147,32 @@ class Screen:
             self._dropped += 1
             return
         if self._dropped:
-            self._waiting.put(f"lines dropped because nobody read them: {self._dropped:,}")
+            self._waiting.put(self._about_dropped(self._dropped))
             self._dropped = 0
         self._waiting.put(text)
+
+    def _about_dropped(self, number: int) -> str:
+        return f"lines dropped because nobody read them: {number:,}"
+
+
+class JsonScreen(Screen):
+    """Standard output, as lines of JSON: an object for each event, which it names."""
+
+    def line(self, event: Event) -> None:
+        """Write one event."""
+        self._queue(json_of(event.name, event.facts), ROOM_FOR_LINES)
+
+    def show(self, panel: Panel) -> None:
+        """Write figures as one more event."""
+        self._queue(json_of("figures", panel.facts), ROOM_FOR_FIGURES)
+
+    def _about_dropped(self, number: int) -> str:
+        return json_of("dropped", {"lines": number})
+
+
+def json_of(name: str, facts: Mapping[str, object]) -> str:
+    """Return an event as JSON in one line of ASCII."""
+    return json.dumps({"event": name, **facts})
 
 
 def _write_lines(waiting: SimpleQueue[str | None]) -> None:

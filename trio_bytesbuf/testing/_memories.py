@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Iterable
-from typing import Final, SupportsIndex
+from typing import TYPE_CHECKING, Final, SupportsIndex
 
 import attrs
 
@@ -17,7 +17,11 @@ from ..mem._shelf import Shelf
 from ..seq import Block, BlockRef, Memory, MemoryShared, PlainMemory
 from ..seq._flat import count_of
 from ..seq._memory import memory_or_default
+from ..seq._shown import Shown
 from ..seq._source import pass_on_blocks
+
+if TYPE_CHECKING:
+    from ..seq._picture import Picture
 
 
 class TransparentMemory(PlainMemory):
@@ -71,7 +75,7 @@ class FixedBlockMemory(MemoryShared):
 
 
 @attrs.frozen
-class CountingStatistics:
+class CountingStatistics(Shown):
     """What a `CountingMemory` was asked for and gave so far."""
 
     requests: int
@@ -92,6 +96,11 @@ class CountingStatistics:
 
     copied_nbytes: int
     """How many received bytes a stream copied out of its block, as they were not worth keeping."""
+
+    def _picture(self) -> Picture:
+        from ..seq._picture import picture_of_numbers  # only who looks pays for it
+
+        return picture_of_numbers("CountingStatistics", attrs.asdict(self))
 
 
 class CountingMemory(MemoryShared):

@@ -156,7 +156,9 @@ def test_no_fence_is_misspelt() -> None:
     known = {"python", "console", "text", "rust", "toml"}
     for page in PAGES:
         for block in blocks_of(page):
-            assert block.kind in known or block.kind.startswith("{"), f"{title(page)}:{block.lineno}"
+            assert block.kind in known or block.kind.startswith("{"), (
+                f"{title(page)}:{block.lineno}"
+            )
 
 
 def test_parts_of_rust_programs_stand_in_them() -> None:

@@ -206,7 +206,9 @@ def public_bases(_app: Sphinx, _name: str, cls: type, _options: Any, bases: list
     for base in cls.__bases__:
         show(base)
     bases[:] = [
-        kind for kind in shown if not any(kind is not other and issubclass(other, kind) for other in shown)
+        kind
+        for kind in shown
+        if not any(kind is not other and issubclass(other, kind) for other in shown)
     ] or [object]
 
 
@@ -275,7 +277,11 @@ def resolve(
             if pattern.match(target) and exists(target):
                 uri = f"{TRIO}{page}#{target}"
                 return nodes.reference("", "", content, internal=False, refuri=uri)
-    if exists(target) or exists(f"builtins.{target}") or target.rpartition(".")[2] in foreign_names():
+    if (
+        exists(target)
+        or exists(f"builtins.{target}")
+        or target.rpartition(".")[2] in foreign_names()
+    ):
         return content
     return None
 

@@ -12,7 +12,8 @@ Law 2. A receive that got little is copied out of its block (`Memory.is_worth_ke
 Law 3. What arrived is returned before any error is raised, and a broken stream stays broken. The
        system tells of a reset once, to whichever half asks first, and pretends a clean end from
        then on; so what either half is told is kept, as number and text: the exception itself
-       would hold its frames, and they a block.
+       would hold its frames, and they a block. Some errors pass (ENOBUFS: no memory for now), but
+       what was being sent then was sent in part; so a half that was told stops for good.
 Law 4. One call takes what is at hand in several reads, up to `DRAIN_NBYTES`, for one checkpoint.
        Every call is a checkpoint, whatever its path.
 Law 5. A builder that has room for a receive is filled in place; the loan of its room ends before
@@ -46,7 +47,7 @@ from ._trio_sides import ReceivesSome, SendsAll
 from ._vectored import IOV_MAX, SendPlan
 
 if TYPE_CHECKING:
-    from typing import SupportsIndex
+    from typing import NoReturn, SupportsIndex
 
     from ..seq import BlockRef, BytesBuf, Memory
     from ..seq._pieces import Pieces
@@ -114,7 +115,9 @@ class DescriptorStream(ReceivesSome, SendsAll, trio.abc.Stream):
             sizes = [size for size in CAPPED_BLOCK_SIZES if size < cap]
             self._receive_size = ReceiveSize((*sizes, cap), (*sizes, cap)[0])
         self._drain_nbytes = max(DRAIN_NBYTES, cap)
-        self._failure: tuple[object, ...] | None = None
+        self._failure: tuple[object, ...] | None = None  # what either half was told
+        self._told_receiving: tuple[object, ...] | None = None
+        self._told_sending: tuple[object, ...] | None = None
         self._received_nbytes = self._receive_calls = 0
         self._sent_nbytes = self._send_calls = 0
         self._copied_nbytes = 0
@@ -195,7 +198,7 @@ class DescriptorStream(ReceivesSome, SendsAll, trio.abc.Stream):
         except OSError as exc:
             await cancel_shielded_checkpoint()
             if not self._tells_the_end(exc):
-                raise self._in_trios_words(exc) from exc.with_traceback(None)
+                raise self._receiving_failed(exc) from exc.with_traceback(None)
             return make_view((), 0)
 
     async def _receive_without_readv(self, limit: int) -> BytesView:
@@ -203,10 +206,13 @@ class DescriptorStream(ReceivesSome, SendsAll, trio.abc.Stream):
         try:
             return BytesView(await self._receive_bytes(min(limit, self._receive_size.nbytes)))
         except OSError as exc:
-            raise self._in_trios_words(exc) from exc.with_traceback(None)
+            await cancel_shielded_checkpoint()
+            raise self._receiving_failed(exc) from exc.with_traceback(None)
 
     def _receive_now(self, limit: int) -> BytesView | None:
         """Return what is at hand, at most `limit` bytes, or None if that is nothing yet."""
+        if self._told_receiving is not None:
+            raise OSError(*self._told_receiving)
         fd = self.fileno()
         size = self._receive_size
         views: list[BytesView] = []
@@ -314,7 +320,7 @@ class DescriptorStream(ReceivesSome, SendsAll, trio.abc.Stream):
         except OSError as exc:
             await cancel_shielded_checkpoint()
             if not self._tells_the_end(exc):
-                raise self._in_trios_words(exc) from exc.with_traceback(None)
+                raise self._receiving_failed(exc) from exc.with_traceback(None)
             return 0
         return nbytes
 
@@ -337,6 +343,8 @@ class DescriptorStream(ReceivesSome, SendsAll, trio.abc.Stream):
 
     def _fill_now(self, buf: BytesBuf, limit: int) -> int | None:
         """Read once into the room of `buf`; return how much, or None if that is nothing yet."""
+        if self._told_receiving is not None:
+            raise OSError(*self._told_receiving)
         with buf.begin_vectored_write(limit) as write:
             try:
                 nbytes = os.readv(self.fileno(), write.pieces[:IOV_MAX])
@@ -350,6 +358,8 @@ class DescriptorStream(ReceivesSome, SendsAll, trio.abc.Stream):
         return nbytes
 
     async def _receive_bytes(self, asked: int) -> bytes:
+        if self._told_receiving is not None:
+            raise OSError(*self._told_receiving)
         data = await self._receive_plain(asked)
         if not data and self._failure is not None:
             raise OSError(*self._failure)
@@ -367,7 +377,7 @@ class DescriptorStream(ReceivesSome, SendsAll, trio.abc.Stream):
         except OSError as exc:
             await cancel_shielded_checkpoint()
             if not self._tells_the_end(exc):
-                raise self._in_trios_words(exc) from exc.with_traceback(None)
+                raise self._receiving_failed(exc) from exc.with_traceback(None)
             return b""
 
     # Sending
@@ -386,6 +396,8 @@ class DescriptorStream(ReceivesSome, SendsAll, trio.abc.Stream):
         if self._is_end_announced():
             await checkpoint()
             raise trio.ClosedResourceError("the end of this stream was announced by send_eof")
+        if self._told_sending is not None:
+            await self._refuse_to_go_on()
         plan = SendPlan(pieces, nbytes)
         del pieces
         await checkpoint_if_cancelled()
@@ -415,13 +427,13 @@ class DescriptorStream(ReceivesSome, SendsAll, trio.abc.Stream):
                     await checkpoint()
         except OSError as exc:
             await cancel_shielded_checkpoint()
-            raise self._in_trios_words(exc) from exc.with_traceback(None)
+            raise self._sending_failed(exc) from exc.with_traceback(None)
         finally:
             del plan  # an error that is looked at holds this frame, but not the caller's memory
         await cancel_shielded_checkpoint()
 
     def _write_now(self, view: BytesView) -> int:
-        if not CAN_READ_IN_PLACE or self._is_end_announced():
+        if not CAN_READ_IN_PLACE or self._is_end_announced() or self._told_sending is not None:
             return 0
         plan = SendPlan(view._pieces, view._nbytes)
         try:
@@ -429,7 +441,7 @@ class DescriptorStream(ReceivesSome, SendsAll, trio.abc.Stream):
         except BlockingIOError:
             return 0
         except OSError as exc:
-            self._in_trios_words(exc)  # which keeps it (Law 3)
+            self._sending_failed(exc)  # which keeps it (Law 3)
             return 0
         self._copied_nbytes += plan.joined_nbytes
         self._send_calls += 1
@@ -445,6 +457,29 @@ class DescriptorStream(ReceivesSome, SendsAll, trio.abc.Stream):
     def _tells_the_end(self, exc: OSError) -> bool:
         """Say whether this error is how the system tells who receives of the end."""
         return exc.errno in self._end_errnos
+
+    def _receiving_failed(self, exc: OSError) -> Exception:
+        """Do as `_in_trios_words`, and let who receives be told the same from now on."""
+        if exc.errno not in CLOSED_ERRNOS:
+            self._told_receiving = exc.args
+        return self._in_trios_words(exc)
+
+    def _sending_failed(self, exc: OSError) -> Exception:
+        """Do as `_in_trios_words`, and let who sends be told the same from now on.
+
+        Of EPIPE the system tells by itself, as long as it is so: a FIFO may be opened again.
+        """
+        if exc.errno not in CLOSED_ERRNOS and exc.errno != errno.EPIPE:
+            self._told_sending = exc.args
+        return self._in_trios_words(exc)
+
+    async def _refuse_to_go_on(self) -> NoReturn:
+        """Raise what keeps anything from being sent behind a send that failed half way."""
+        await checkpoint()
+        told = self._told_sending
+        if self.fileno() == -1 or told is None:
+            told = (errno.EBADF, os.strerror(errno.EBADF))
+        raise self._sending_failed(OSError(*told))
 
     def _in_trios_words(self, exc: OSError) -> trio.ClosedResourceError | trio.BrokenResourceError:
         """Return what trio calls an error that the system reported, and keep it (Law 3)."""

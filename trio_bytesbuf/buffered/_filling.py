@@ -85,7 +85,11 @@ class Filling(ReceivesSome):
         view = await self._receive_from_source(self._read_ahead_nbytes)
         if not view:
             return False
-        self._buffer.feed(view)
+        try:
+            self._buffer.feed(view)
+        except MemoryError:  # it comes again
+            self._source._keep(view)
+            raise
         return True
 
     async def _until(self, take: Callable[[], T | None]) -> T | None:

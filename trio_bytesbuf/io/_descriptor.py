@@ -27,6 +27,7 @@ call, after the last await, so that it is never one that was closed and given aw
 from __future__ import annotations
 
 import abc
+import contextlib
 import errno
 import os
 from typing import TYPE_CHECKING, Final
@@ -69,6 +70,9 @@ CAN_READ_IN_PLACE = hasattr(os, "readv") and hasattr(os, "writev")
 
 CLOSED_ERRNOS: Final = {errno.EBADF, errno.ENOTSOCK}
 """What the system says of a descriptor that is not open any more, on Unix and on Windows."""
+
+LOST: Final = (errno.ENOMEM, "for lack of memory, nobody knows how far this has come")
+"""What a half of a stream is told that could not keep its books of what the system did."""
 
 
 @attrs.frozen
@@ -216,30 +220,35 @@ class DescriptorStream(ReceivesSome, SendsAll, trio.abc.Stream):
         fd = self.fileno()
         size = self._receive_size
         views: list[BytesView] = []
+        received = None
         left = limit
-        for _ in range(DRAIN_READS):
-            asked = min(size.nbytes, left)
-            try:
-                received, offered = self._read(fd, asked)
-            except BlockingIOError:
-                break
-            except Exception as exc:
-                if not views:
-                    raise
-                if isinstance(exc, OSError) and not self._tells_the_end(exc):
-                    self._in_trios_words(exc)
-                break  # Law 3. What a memory has to complain of, it will say again.
-            nbytes = received._nbytes
-            self._receive_calls += 1
-            self._received_nbytes += nbytes
-            size.received(nbytes, asked)
-            views.append(received)
-            left -= nbytes
-            if nbytes < offered or not left:
-                break
-        if len(views) > 1:
-            return BytesView.from_views(views)
-        view = views[0] if views else None
+        try:
+            for _ in range(DRAIN_READS):
+                asked = min(size.nbytes, left)
+                try:
+                    received, offered = self._read(fd, asked)
+                except BlockingIOError:
+                    break
+                except Exception as exc:
+                    if not views:
+                        raise
+                    if isinstance(exc, OSError) and not self._tells_the_end(exc):
+                        self._in_trios_words(exc)
+                    break  # Law 3. What a memory has to complain of, it will say again.
+                nbytes = received._nbytes
+                self._receive_calls += 1
+                self._received_nbytes += nbytes
+                size.received(nbytes, asked)
+                views.append(received)
+                received = None
+                left -= nbytes
+                if nbytes < offered or not left:
+                    break
+            view = views[0] if len(views) == 1 else BytesView.from_views(views) if views else None
+        except MemoryError:
+            if received is not None or views:
+                self._lose_what_arrived()
+            raise
         if not view and self._failure is not None:
             raise OSError(*self._failure)
         return view
@@ -274,8 +283,12 @@ class DescriptorStream(ReceivesSome, SendsAll, trio.abc.Stream):
     def _read(self, fd: int, asked: int) -> tuple[BytesView, int]:
         """Read once, at most `asked` bytes; return them and how many there was room for."""
         if asked <= self._plain_nbytes:
-            data = os.read(fd, asked)
-            return make_view((memoryview(data),) if data else (), len(data)), asked
+            try:
+                data = os.read(fd, asked)
+                return make_view((memoryview(data),) if data else (), len(data)), asked
+            except MemoryError:
+                self._lose_what_arrived()
+                raise
         window, ref = self._leases.lease(asked)
         return self._read_leased(fd, asked, window, ref)
 
@@ -284,18 +297,28 @@ class DescriptorStream(ReceivesSome, SendsAll, trio.abc.Stream):
     ) -> tuple[BytesView, int]:
         """Read once into memory that was leased for this; as `_read` otherwise."""
         room = window.nbytes
-        if room > asked:
-            nbytes = os.readv(fd, (window[:asked],))
-        else:
-            nbytes = os.readv(fd, (window,))
-            asked = room
-        if not nbytes:
-            return make_view((), 0), asked
-        piece = window[:nbytes].toreadonly()
-        if self._memory.is_worth_keeping(nbytes, room):
-            return make_view((piece,), nbytes, None if ref is None else (ref,)), asked
-        self._copied_nbytes += nbytes
-        return make_view((memoryview(piece.tobytes()),), nbytes), asked
+        part = window[:asked] if room > asked else window
+        try:
+            nbytes = os.readv(fd, (part,))
+            if not nbytes:
+                return make_view((), 0), part.nbytes
+            piece = part[:nbytes].toreadonly()
+            refs = None if ref is None else (ref,)
+            if not self._memory.is_worth_keeping(nbytes, room):
+                with contextlib.suppress(MemoryError):  # then it stays where it is
+                    piece, refs = memoryview(piece.tobytes()), None
+                    self._copied_nbytes += nbytes
+            return make_view((piece,), nbytes, refs), part.nbytes
+        except MemoryError:
+            self._lose_what_arrived()
+            raise
+
+    def _lose_what_arrived(self) -> None:
+        """Break for who receives: bytes may have left the system that cannot be returned.
+
+        What comes behind them must not be taken for them.
+        """
+        self._told_receiving = self._failure = LOST
 
     async def _receive_into(self, buf: BytesBuf, max_bytes: int | None) -> int:
         """Fill the room of `buf` if it is worth it; else append views of the stream's memory."""
@@ -346,11 +369,16 @@ class DescriptorStream(ReceivesSome, SendsAll, trio.abc.Stream):
         if self._told_receiving is not None:
             raise OSError(*self._told_receiving)
         with buf.begin_vectored_write(limit) as write:
+            pieces = write.pieces[:IOV_MAX]
             try:
-                nbytes = os.readv(self.fileno(), write.pieces[:IOV_MAX])
+                nbytes = os.readv(self.fileno(), pieces)
+                del pieces
+                write.commit(nbytes)
             except BlockingIOError:
                 return None
-            write.commit(nbytes)
+            except MemoryError:
+                self._lose_what_arrived()
+                raise
         self._receive_calls += 1
         self._received_nbytes += nbytes
         if not nbytes and self._failure is not None:
@@ -360,7 +388,11 @@ class DescriptorStream(ReceivesSome, SendsAll, trio.abc.Stream):
     async def _receive_bytes(self, asked: int) -> bytes:
         if self._told_receiving is not None:
             raise OSError(*self._told_receiving)
-        data = await self._receive_plain(asked)
+        try:
+            data = await self._receive_plain(asked)
+        except MemoryError:
+            self._lose_what_arrived()
+            raise
         if not data and self._failure is not None:
             raise OSError(*self._failure)
         self._receive_calls += 1
@@ -428,6 +460,9 @@ class DescriptorStream(ReceivesSome, SendsAll, trio.abc.Stream):
         except OSError as exc:
             await cancel_shielded_checkpoint()
             raise self._sending_failed(exc) from exc.with_traceback(None)
+        except MemoryError:  # nobody knows how much was sent
+            self._told_sending = LOST
+            raise
         finally:
             del plan  # an error that is looked at holds this frame, but not the caller's memory
         await cancel_shielded_checkpoint()

@@ -231,7 +231,11 @@ async def a_prefix_was_sent(it: Place, attempt: FailureAttempt) -> str:
     became = ""
     if attempt.error is not None and not isinstance(attempt.error, trio.BrokenResourceError):
         assert isinstance(attempt.error, (MemoryError, Planted)), repr(attempt.error)
-        became = "nothing was sent"
+        try:
+            await it.stream.send_all(b"")
+            became = "nothing was sent"
+        except trio.BrokenResourceError:
+            became = "broken"
     elif attempt.error is not None and "EPIPE" not in attempt.failed:
         try:
             await it.stream.send_all(b"a gap before this")

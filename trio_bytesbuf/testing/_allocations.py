@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-try:
+set_nomemory: Any = None
+remove_mem_hooks: Any = None
+with contextlib.suppress(ImportError):  # on a build without CPython's own tests
     from _testcapi import remove_mem_hooks, set_nomemory  # type: ignore[import-not-found]
-except ImportError:  # a build without CPython's own tests
-    set_nomemory = remove_mem_hooks = None
 
 
 class Allocations(Fault):

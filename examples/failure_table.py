@@ -47,7 +47,7 @@ from trio_bytesbuf.testing import (
     check_laws,
     fail_at_each_call,
 )
-from trio_bytesbuf.wire import Codec, TypedReceiveChannel, TypedSendChannel
+from trio_bytesbuf.wire import TypedReceiveChannel, TypedSendChannel
 
 IS_LONG = bool(os.environ.get("TRIO_BYTESBUF_LONG"))
 
@@ -459,22 +459,6 @@ async def messages_are_whole(it: Place, attempt: FailureAttempt) -> str:
 
 
 # Typed
-
-
-class Text(Codec[str]):
-    """UTF-8, by a codec of one's own, one of whose calls fails."""
-
-    def __init__(self, calls: HookCalls) -> None:
-        self._encode = calls.wrap(str.encode)
-        self._bytes = calls.wrap(bytes)
-
-    def encode(self, value: str) -> bytes:
-        """Return the text as UTF-8."""
-        return self._encode(value)
-
-    def decode(self, payload: Any) -> str:
-        """Return the text."""
-        return self._bytes(payload).decode()
 
 
 async def send_values(it: Place) -> None:

@@ -9,6 +9,7 @@ failed in it is found out by allocating until one does.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import types
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,10 +20,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-set_nomemory: Any = None
-remove_mem_hooks: Any = None
+_testcapi: Any = None
 with contextlib.suppress(ImportError):  # on a build without CPython's own tests
-    from _testcapi import remove_mem_hooks, set_nomemory  # type: ignore[import-not-found]
+    _testcapi = importlib.import_module("_testcapi")
 
 
 class Allocations(Fault):
@@ -36,7 +36,7 @@ class Allocations(Fault):
     """
 
     def __init__(self) -> None:
-        if set_nomemory is None:
+        if not self.can_fail():
             raise RuntimeError("this build of Python has no _testcapi.set_nomemory")
         self.begin()
 
@@ -46,7 +46,7 @@ class Allocations(Fault):
     @staticmethod
     def can_fail() -> bool:
         """Say whether this build of Python can do so."""
-        return set_nomemory is not None
+        return hasattr(_testcapi, "set_nomemory")
 
     def begin(self) -> None:
         """See `Fault.begin`."""
@@ -92,7 +92,7 @@ class Allocations(Fault):
         self._steps += 1
         at = self._at
         probes = range(at + 2)
-        set_nomemory(at, at + 1)
+        _testcapi.set_nomemory(at, at + 1)
         try:
             return send(value)
         finally:
@@ -102,7 +102,7 @@ class Allocations(Fault):
                     object()
             except MemoryError:
                 struck = False
-            remove_mem_hooks()
+            _testcapi.remove_mem_hooks()
             if struck:
                 self.struck = f"allocation in step {self._step}"
             else:  # it has no more: the next step's turn, in this attempt

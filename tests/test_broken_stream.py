@@ -21,6 +21,7 @@ from pairs import (
 
 from trio_bytesbuf import BytesView, GlobalPool, SocketStream
 from trio_bytesbuf.io import _descriptor
+from trio_bytesbuf.testing import READS, SystemCalls, fail_at_each_call
 
 
 @pytest.fixture(params=[True, False], ids=["in place", "through trio"])
@@ -168,3 +169,74 @@ async def test_the_error_says_why():
                 await b.receive_view()
             assert isinstance(info.value.__cause__, ConnectionResetError)
             assert info.value.__cause__.errno == errno.ECONNRESET
+
+
+# Errors that pass, as the system's lack of memory does
+
+
+def failing(number: int, of: object, **options: object) -> SystemCalls:
+    return SystemCalls(number, of=of, **options)
+
+
+@pytest.mark.parametrize("number", [errno.ENOBUFS, errno.ENOMEM, errno.ECONNRESET])
+@pytest.mark.parametrize("how", ["write_view", "send_all", "write_parts"])
+async def test_nothing_is_sent_behind_a_send_that_failed_half_way(number, how):
+    """The peer would take what comes then for what was missing; nor is it told of an end."""
+
+    @contextlib.asynccontextmanager
+    async def pair():
+        streams = await tcp_pair()
+        async with closing(*streams):
+            yield streams
+
+    async def send(streams) -> None:
+        await getattr(streams[0], how)([b"first"] if how == "write_parts" else BytesView(b"first"))
+
+    async def nothing_comes_behind(streams, attempt) -> None:
+        a, b = streams
+        if attempt.error is None:
+            return
+        assert isinstance(attempt.error, trio.BrokenResourceError)
+        for call in (
+            a.send_all(b"second"),
+            a.write_view(BytesView(b"second")),
+            a.send_all(b""),
+            a.send_eof(),
+        ):
+            with pytest.raises(trio.BrokenResourceError):
+                await call
+        assert a._write_now(BytesView(b"second")) == 0
+        put_now(b, b"still to be received")
+        assert await a.receive_view() == b"still to be received"
+        await a.aclose()
+        with pytest.raises(trio.ClosedResourceError):
+            await a.send_all(b"second")
+        assert await b.read_to_end(100) == b""
+
+    fault = failing(number, {"writev"})
+    table = await fail_at_each_call(pair, send, fault, check=nothing_comes_behind)
+    assert table.failed == 1
+
+
+@pytest.mark.parametrize("number", [errno.ENOBUFS, errno.ENOMEM, errno.ECONNRESET])
+@each_of(RECEIVING)
+async def test_who_was_told_when_receiving_is_told_again(number, call):
+    """Also if the system has forgotten it, and something has arrived since."""
+
+    @contextlib.asynccontextmanager
+    async def pair():
+        streams = await tcp_pair()
+        async with closing(*streams):
+            put_now(streams[0], b"x")
+            yield streams
+
+    async def receive(streams) -> None:
+        await call(streams[1])
+
+    async def is_told_again(streams, attempt) -> None:
+        for each in RECEIVING.values() if attempt.error is not None else ():
+            with pytest.raises(trio.BrokenResourceError):
+                await each(streams[1])
+
+    table = await fail_at_each_call(pair, receive, failing(number, READS), check=is_told_again)
+    assert table.failed >= 1

@@ -87,7 +87,11 @@ class Filling(ReceivesSome):
         view = await self._receive_from_source(self._read_ahead_nbytes)
         if not view._nbytes:
             return False
-        buffer.feed(view)
+        try:
+            buffer.feed(view)
+        except MemoryError:  # it comes again
+            self._source._keep(view)
+            raise
         return True
 
     async def _until(self, take: Callable[[], T | None]) -> T | None:

@@ -128,12 +128,13 @@ class ReceiveBuffer(SoleOwner):
         nbytes = view._nbytes
         if not nbytes:
             return
+        total = self._rest_nbytes + nbytes  # now, as even a number may lack memory
         if nbytes < SMALL_NBYTES and self._stop != self._at:
-            for piece in view._pieces:
-                self._tail += piece
-            self._rest_nbytes += nbytes
-            if len(self._tail) >= TAIL_NBYTES:
+            if len(self._tail) + nbytes >= TAIL_NBYTES:
                 self._seal()
+            pieces = view._pieces
+            self._tail += pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            self._rest_nbytes = total
             return
         pieces, refs = view._pieces, view._refs
         if self._stop == self._at and len(pieces) == 1:  # the common case, written out
@@ -142,10 +143,18 @@ class ReceiveBuffer(SoleOwner):
             self._text = self._searched_for = self._stuck_for = None
             return
         self._seal()
-        self._rest.extend(zip(pieces, refs or (None,) * len(pieces), strict=True))
-        self._rest_nbytes += nbytes
-        if self._stop == self._at:
-            self._turn()
+        fed = list(zip(pieces, refs or (None,) * len(pieces), strict=True))
+        count = len(self._rest)
+        try:
+            self._rest += fed
+            self._rest_nbytes = total
+            if self._stop == self._at:
+                self._turn()  # which moves a piece as the last that it does
+        except BaseException:  # who fed it has it still
+            while len(self._rest) > count:
+                self._rest.pop()
+            self._rest_nbytes = total - nbytes
+            raise
 
     def unread(self, data: BytesView | Buffer) -> None:
         """Put bytes before everything else, to be taken next; otherwise as `feed`."""
@@ -164,22 +173,24 @@ class ReceiveBuffer(SoleOwner):
     def _seal(self) -> None:
         """Make a piece of the small ones that were joined."""
         if self._tail:
-            data = bytes(self._tail)
-            self._tail = bytearray()
-            self._rest.append((memoryview(data), None))
+            fresh = bytearray()
+            self._rest.append((memoryview(bytes(self._tail)), None))
+            self._tail = fresh
 
     def _turn(self) -> None:
         """Make what comes next the window. (Law 5)"""
-        self._text = self._searched_for = self._stuck_for = None
-        self._at = 0
         if not self._rest:
             self._seal()
         if self._rest:
-            self._window, self._ref = self._rest.popleft()
-            self._stop = self._window.nbytes
-            self._rest_nbytes -= self._stop
+            window, ref = self._rest[0]
+            stop = window.nbytes
+            rest_nbytes = self._rest_nbytes - stop
+            self._rest.popleft()  # from here on nothing can fail
+            self._window, self._ref, self._stop, self._rest_nbytes = window, ref, stop, rest_nbytes
         else:
             self._window, self._ref, self._stop = EMPTY, None, 0
+        self._text = self._searched_for = self._stuck_for = None
+        self._at = 0
 
     def settle(self) -> None:
         """Let go of memory that is much larger than what is left of it. (Law 4)"""
@@ -236,13 +247,19 @@ class ReceiveBuffer(SoleOwner):
         pieces: list[memoryview] = []
         refs: list[BlockRef | None] = []
         missing = nbytes
-        while missing:
-            piece = self._window[self._at : self._at + missing]
-            pieces.append(piece)
-            refs.append(self._ref)
-            missing -= piece.nbytes
-            self._move_to(self._at + piece.nbytes)
-        return make_view(tuple(pieces), nbytes, said(refs))
+        before = self._stop - self._at + self._rest_nbytes
+        try:
+            while missing:
+                piece = self._window[self._at : self._at + missing]
+                pieces.append(piece)
+                refs.append(self._ref)
+                missing -= piece.nbytes
+                self._move_to(self._at + piece.nbytes)
+            return make_view(tuple(pieces), nbytes, said(refs))
+        except BaseException:  # no memory: what is out already goes back
+            taken = make_view(tuple(pieces), sum(map(len, pieces)), said(refs[: len(pieces)]))
+            self.unread(taken[: before - len(self)])
+            raise
 
     def take(self, nbytes: SupportsIndex) -> BytesView:
         """Take `nbytes` bytes from the front.
@@ -267,17 +284,18 @@ class ReceiveBuffer(SoleOwner):
         missing = count_of(nbytes, "nbytes")
         if missing > len(self):
             raise NotEnoughBytes(requested=missing, available=len(self))
-        while missing:
-            step = min(missing, self._stop - self._at)
-            missing -= step
-            self._move_to(self._at + step)
+        if missing < self._stop - self._at:
+            self._move_to(self._at + missing)
+        elif missing:
+            self._try_take_from_all(missing)
 
     def _move_to(self, at: int) -> None:
         """Count the window as taken up to `at`."""
-        self._at = at
-        self._searched_for = self._stuck_for = None
         if at == self._stop:
             self._turn()
+            return
+        self._at = at
+        self._searched_for = self._stuck_for = None
 
     # Looking
 

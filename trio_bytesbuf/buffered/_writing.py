@@ -162,9 +162,10 @@ class Writing(SendsAll, BufMut):
             self._refuse_writing_now()
         if type(data) is bytes or type(data) is bytearray:
             nbytes = len(data)
-            if nbytes <= JOINED_NBYTES and self._buffered_nbytes + nbytes <= self._marks.max_nbytes:
+            total = self._buffered_nbytes + nbytes
+            if nbytes <= JOINED_NBYTES and total <= self._marks.max_nbytes:
                 self._tail += data  # the common case, written out: a request, a reply, a header
-                self._buffered_nbytes += nbytes
+                self._buffered_nbytes = total
                 return
         view = _lasting(data)
         nbytes = view._nbytes
@@ -175,20 +176,22 @@ class Writing(SendsAll, BufMut):
         self._put(view)
 
     def _put(self, view: BytesView) -> None:
-        """Put a view whose bytes will not change behind what is there."""
+        """Put a view whose bytes will not change behind what is there. All of it, or nothing."""
+        total = self._buffered_nbytes + view._nbytes  # now, as even a number may lack memory
         if view._nbytes <= JOINED_NBYTES:
-            for piece in view._pieces:
-                self._tail += piece
+            pieces = view._pieces
+            self._tail += pieces[0] if len(pieces) == 1 else b"".join(pieces)
         else:
             self._seal()
-            self._queue.extend(view._pieces)
-        self._buffered_nbytes += view._nbytes
+            self._queue += view._pieces
+        self._buffered_nbytes = total
 
     def _seal(self) -> None:
         """Make a piece of the small ones that were joined."""
         if self._tail:
-            tail, self._tail = self._tail, bytearray()
-            self._queue.append(memoryview(tail).toreadonly())
+            fresh = bytearray()
+            self._queue.append(memoryview(self._tail).toreadonly())
+            self._tail = fresh
 
     def write_line(self, line: str | BytesView | Buffer, newline: Buffer = b"\n") -> None:
         """Put a line and its end; text as UTF-8. Otherwise as `write`.
@@ -370,12 +373,24 @@ class Writing(SendsAll, BufMut):
             self._refuse_writing_now()
         if self._buffered_nbytes > self._marks.max_nbytes:
             raise BufferFull(requested=sum(map(len, parts)), available=0)
-        for part in parts:
-            if type(part) is bytes and len(part) <= JOINED_NBYTES:
-                self._tail += part
-                self._buffered_nbytes += len(part)
-            else:
-                self._put(_lasting(part))
+        total = self._buffered_nbytes
+        try:
+            for part in parts:
+                if type(part) is bytes and len(part) <= JOINED_NBYTES:
+                    nbytes = self._buffered_nbytes + len(part)
+                    self._tail += part
+                    self._buffered_nbytes = nbytes
+                else:
+                    self._put(_lasting(part))
+        except BaseException:
+            self._take_back(total)
+            raise
+
+    def _take_back(self, nbytes: int) -> None:
+        """Drop what was put behind the first `nbytes` bytes: not all that belongs to it was."""
+        view = self._front(self._buffered_nbytes)[:nbytes]
+        self._queue[:] = view._pieces
+        self._buffered_nbytes = nbytes
 
     async def send_all(self, data: BytesView | Buffer) -> None:
         """Write all of `data`, and flush: when this returns, all is sent.

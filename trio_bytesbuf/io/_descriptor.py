@@ -12,7 +12,8 @@ Law 2. A receive that got little is copied out of its block (`Memory.is_worth_ke
 Law 3. What arrived is returned before any error is raised, and a broken stream stays broken. The
        system tells of a reset once, to whichever half asks first, and pretends a clean end from
        then on; so what either half is told is kept, as number and text: the exception itself
-       would hold its frames, and they a block.
+       would hold its frames, and they a block. Some errors pass (ENOBUFS: no memory for now), but
+       what was being sent then was sent in part; so a half that was told stops for good.
 Law 4. One call takes what is at hand in several reads, up to `DRAIN_NBYTES`, for one checkpoint.
        Every call is a checkpoint, whatever its path.
 Law 5. A builder that has room for a receive is filled in place; the loan of its room ends before
@@ -26,6 +27,7 @@ call, after the last await, so that it is never one that was closed and given aw
 from __future__ import annotations
 
 import abc
+import contextlib
 import errno
 import os
 from typing import TYPE_CHECKING, Final
@@ -48,7 +50,7 @@ from ._vectored import IOV_MAX, SendPlan
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import SupportsIndex
+    from typing import NoReturn, SupportsIndex
 
     from ..seq import BlockRef, BytesBuf, Memory
     from ..seq._picture import Picture
@@ -71,6 +73,9 @@ CAN_READ_IN_PLACE = hasattr(os, "readv") and hasattr(os, "writev")
 
 CLOSED_ERRNOS: Final = {errno.EBADF, errno.ENOTSOCK}
 """What the system says of a descriptor that is not open any more, on Unix and on Windows."""
+
+LOST: Final = (errno.ENOMEM, "for lack of memory, nobody knows how far this has come")
+"""What a half of a stream is told that could not keep its books of what the system did."""
 
 
 @attrs.frozen
@@ -122,7 +127,9 @@ class DescriptorStream(ReceivesSome, SendsAll, trio.abc.Stream):
             sizes = [size for size in CAPPED_BLOCK_SIZES if size < cap]
             self._receive_size = ReceiveSize((*sizes, cap), (*sizes, cap)[0])
         self._drain_nbytes = max(DRAIN_NBYTES, cap)
-        self._failure: tuple[object, ...] | None = None
+        self._failure: tuple[object, ...] | None = None  # what either half was told
+        self._told_receiving: tuple[object, ...] | None = None
+        self._told_sending: tuple[object, ...] | None = None
         self._received_nbytes = self._receive_calls = 0
         self._sent_nbytes = self._send_calls = 0
         self._copied_nbytes = 0
@@ -203,7 +210,7 @@ class DescriptorStream(ReceivesSome, SendsAll, trio.abc.Stream):
         except OSError as exc:
             await cancel_shielded_checkpoint()
             if not self._tells_the_end(exc):
-                raise self._in_trios_words(exc) from exc.with_traceback(None)
+                raise self._receiving_failed(exc) from exc.with_traceback(None)
             return make_view((), 0)
 
     async def _receive_without_readv(self, limit: int) -> BytesView:
@@ -211,37 +218,45 @@ class DescriptorStream(ReceivesSome, SendsAll, trio.abc.Stream):
         try:
             return BytesView(await self._receive_bytes(min(limit, self._receive_size.nbytes)))
         except OSError as exc:
-            raise self._in_trios_words(exc) from exc.with_traceback(None)
+            await cancel_shielded_checkpoint()
+            raise self._receiving_failed(exc) from exc.with_traceback(None)
 
     def _receive_now(self, limit: int) -> BytesView | None:
         """Return what is at hand, at most `limit` bytes, or None if that is nothing yet."""
+        if self._told_receiving is not None:
+            raise OSError(*self._told_receiving)
         fd = self.fileno()
         size = self._receive_size
         views: list[BytesView] = []
+        received = None
         left = limit
-        for _ in range(DRAIN_READS):
-            asked = min(size.nbytes, left)
-            try:
-                received, offered = self._read(fd, asked)
-            except BlockingIOError:
-                break
-            except Exception as exc:
-                if not views:
-                    raise
-                if isinstance(exc, OSError) and not self._tells_the_end(exc):
-                    self._in_trios_words(exc)
-                break  # Law 3. What a memory has to complain of, it will say again.
-            nbytes = received._nbytes
-            self._receive_calls += 1
-            self._received_nbytes += nbytes
-            size.received(nbytes, asked)
-            views.append(received)
-            left -= nbytes
-            if nbytes < offered or not left:
-                break
-        if len(views) > 1:
-            return BytesView.from_views(views)
-        view = views[0] if views else None
+        try:
+            for _ in range(DRAIN_READS):
+                asked = min(size.nbytes, left)
+                try:
+                    received, offered = self._read(fd, asked)
+                except BlockingIOError:
+                    break
+                except Exception as exc:
+                    if not views:
+                        raise
+                    if isinstance(exc, OSError) and not self._tells_the_end(exc):
+                        self._in_trios_words(exc)
+                    break  # Law 3. What a memory has to complain of, it will say again.
+                nbytes = received._nbytes
+                self._receive_calls += 1
+                self._received_nbytes += nbytes
+                size.received(nbytes, asked)
+                views.append(received)
+                received = None
+                left -= nbytes
+                if nbytes < offered or not left:
+                    break
+            view = views[0] if len(views) == 1 else BytesView.from_views(views) if views else None
+        except MemoryError:
+            if received is not None or views:
+                self._lose_what_arrived()
+            raise
         if not view and self._failure is not None:
             raise OSError(*self._failure)
         return view
@@ -276,8 +291,12 @@ class DescriptorStream(ReceivesSome, SendsAll, trio.abc.Stream):
     def _read(self, fd: int, asked: int) -> tuple[BytesView, int]:
         """Read once, at most `asked` bytes; return them and how many there was room for."""
         if asked <= self._plain_nbytes:
-            data = os.read(fd, asked)
-            return make_view((memoryview(data),) if data else (), len(data)), asked
+            try:
+                data = os.read(fd, asked)
+                return make_view((memoryview(data),) if data else (), len(data)), asked
+            except MemoryError:
+                self._lose_what_arrived()
+                raise
         window, ref = self._leases.lease(asked)
         return self._read_leased(fd, asked, window, ref)
 
@@ -286,18 +305,28 @@ class DescriptorStream(ReceivesSome, SendsAll, trio.abc.Stream):
     ) -> tuple[BytesView, int]:
         """Read once into memory that was leased for this; as `_read` otherwise."""
         room = window.nbytes
-        if room > asked:
-            nbytes = os.readv(fd, (window[:asked],))
-        else:
-            nbytes = os.readv(fd, (window,))
-            asked = room
-        if not nbytes:
-            return make_view((), 0), asked
-        piece = window[:nbytes].toreadonly()
-        if self._memory.is_worth_keeping(nbytes, room):
-            return make_view((piece,), nbytes, None if ref is None else (ref,)), asked
-        self._copied_nbytes += nbytes
-        return make_view((memoryview(piece.tobytes()),), nbytes), asked
+        part = window[:asked] if room > asked else window
+        try:
+            nbytes = os.readv(fd, (part,))
+            if not nbytes:
+                return make_view((), 0), part.nbytes
+            piece = part[:nbytes].toreadonly()
+            refs = None if ref is None else (ref,)
+            if not self._memory.is_worth_keeping(nbytes, room):
+                with contextlib.suppress(MemoryError):  # then it stays where it is
+                    piece, refs = memoryview(piece.tobytes()), None
+                    self._copied_nbytes += nbytes
+            return make_view((piece,), nbytes, refs), part.nbytes
+        except MemoryError:
+            self._lose_what_arrived()
+            raise
+
+    def _lose_what_arrived(self) -> None:
+        """Break for who receives: bytes may have left the system that cannot be returned.
+
+        What comes behind them must not be taken for them.
+        """
+        self._told_receiving = self._failure = LOST
 
     async def _receive_into(self, buf: BytesBuf, max_bytes: int | None) -> int:
         """Fill the room of `buf` if it is worth it; else append views of the stream's memory."""
@@ -322,7 +351,7 @@ class DescriptorStream(ReceivesSome, SendsAll, trio.abc.Stream):
         except OSError as exc:
             await cancel_shielded_checkpoint()
             if not self._tells_the_end(exc):
-                raise self._in_trios_words(exc) from exc.with_traceback(None)
+                raise self._receiving_failed(exc) from exc.with_traceback(None)
             return 0
         return nbytes
 
@@ -345,12 +374,19 @@ class DescriptorStream(ReceivesSome, SendsAll, trio.abc.Stream):
 
     def _fill_now(self, buf: BytesBuf, limit: int) -> int | None:
         """Read once into the room of `buf`; return how much, or None if that is nothing yet."""
+        if self._told_receiving is not None:
+            raise OSError(*self._told_receiving)
         with buf.begin_vectored_write(limit) as write:
+            pieces = write.pieces[:IOV_MAX]
             try:
-                nbytes = os.readv(self.fileno(), write.pieces[:IOV_MAX])
+                nbytes = os.readv(self.fileno(), pieces)
+                del pieces
+                write.commit(nbytes)
             except BlockingIOError:
                 return None
-            write.commit(nbytes)
+            except MemoryError:
+                self._lose_what_arrived()
+                raise
         self._receive_calls += 1
         self._received_nbytes += nbytes
         if not nbytes and self._failure is not None:
@@ -358,7 +394,13 @@ class DescriptorStream(ReceivesSome, SendsAll, trio.abc.Stream):
         return nbytes
 
     async def _receive_bytes(self, asked: int) -> bytes:
-        data = await self._receive_plain(asked)
+        if self._told_receiving is not None:
+            raise OSError(*self._told_receiving)
+        try:
+            data = await self._receive_plain(asked)
+        except MemoryError:
+            self._lose_what_arrived()
+            raise
         if not data and self._failure is not None:
             raise OSError(*self._failure)
         self._receive_calls += 1
@@ -375,7 +417,7 @@ class DescriptorStream(ReceivesSome, SendsAll, trio.abc.Stream):
         except OSError as exc:
             await cancel_shielded_checkpoint()
             if not self._tells_the_end(exc):
-                raise self._in_trios_words(exc) from exc.with_traceback(None)
+                raise self._receiving_failed(exc) from exc.with_traceback(None)
             return b""
 
     # Sending
@@ -394,6 +436,8 @@ class DescriptorStream(ReceivesSome, SendsAll, trio.abc.Stream):
         if self._is_end_announced():
             await checkpoint()
             raise trio.ClosedResourceError("the end of this stream was announced by send_eof")
+        if self._told_sending is not None:
+            await self._refuse_to_go_on()
         plan = SendPlan(pieces, nbytes) if len(pieces) > 1 else None
         await checkpoint_if_cancelled()
         try:
@@ -428,14 +472,17 @@ class DescriptorStream(ReceivesSome, SendsAll, trio.abc.Stream):
                     await checkpoint()
         except OSError as exc:
             await cancel_shielded_checkpoint()
-            raise self._in_trios_words(exc) from exc.with_traceback(None)
+            raise self._sending_failed(exc) from exc.with_traceback(None)
+        except MemoryError:  # nobody knows how much was sent
+            self._told_sending = LOST
+            raise
         finally:  # an error that is looked at holds this frame, but not the caller's memory
             del plan, pieces
             buffers = ()
         await cancel_shielded_checkpoint()
 
     def _write_now(self, view: BytesView) -> int:
-        if not CAN_READ_IN_PLACE or self._is_end_announced():
+        if not CAN_READ_IN_PLACE or self._is_end_announced() or self._told_sending is not None:
             return 0
         plan = SendPlan(view._pieces, view._nbytes)
         try:
@@ -443,7 +490,7 @@ class DescriptorStream(ReceivesSome, SendsAll, trio.abc.Stream):
         except BlockingIOError:
             return 0
         except OSError as exc:
-            self._in_trios_words(exc)  # which keeps it (Law 3)
+            self._sending_failed(exc)  # which keeps it (Law 3)
             return 0
         self._copied_nbytes += plan.joined_nbytes
         self._send_calls += 1
@@ -459,6 +506,29 @@ class DescriptorStream(ReceivesSome, SendsAll, trio.abc.Stream):
     def _tells_the_end(self, exc: OSError) -> bool:
         """Say whether this error is how the system tells who receives of the end."""
         return exc.errno in self._end_errnos
+
+    def _receiving_failed(self, exc: OSError) -> Exception:
+        """Do as `_in_trios_words`, and let who receives be told the same from now on."""
+        if exc.errno not in CLOSED_ERRNOS:
+            self._told_receiving = exc.args
+        return self._in_trios_words(exc)
+
+    def _sending_failed(self, exc: OSError) -> Exception:
+        """Do as `_in_trios_words`, and let who sends be told the same from now on.
+
+        Of EPIPE the system tells by itself, as long as it is so: a FIFO may be opened again.
+        """
+        if exc.errno not in CLOSED_ERRNOS and exc.errno != errno.EPIPE:
+            self._told_sending = exc.args
+        return self._in_trios_words(exc)
+
+    async def _refuse_to_go_on(self) -> NoReturn:
+        """Raise what keeps anything from being sent behind a send that failed half way."""
+        await checkpoint()
+        told = self._told_sending
+        if self.fileno() == -1 or told is None:
+            told = (errno.EBADF, os.strerror(errno.EBADF))
+        raise self._sending_failed(OSError(*told))
 
     def _in_trios_words(self, exc: OSError) -> trio.ClosedResourceError | trio.BrokenResourceError:
         """Return what trio calls an error that the system reported, and keep it (Law 3)."""

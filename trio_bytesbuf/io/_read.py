@@ -154,7 +154,11 @@ class Read(Keeping):
                     return view
                 if not view:
                     raise UnexpectedEof(wanted=wanted, arrived=0)
-                self._gathering().put_view(view)
+                try:
+                    self._gathering().put_view(view)
+                except MemoryError:
+                    self._keep(view)
+                    raise
                 del view
             buf = self._gathering()
             await self._gather(buf, wanted, self._receive_into)

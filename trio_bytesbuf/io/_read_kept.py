@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, NoReturn, cast
 import trio
 from trio.lowlevel import checkpoint
 
-from .._errors import BadSource
+from .._errors import BadSource, MemoryInUse
 from ..seq import BytesBuf, BytesView
 from ..seq._flat import flat, positive_count_of
 from ._endpoint import Endpoint
@@ -147,6 +147,10 @@ class Keeping(Endpoint):
             self._kept = BytesBuf()
         return self._kept
 
+    def _keep(self, view: BytesView) -> None:
+        """Let the next read go on with what has arrived and could not be put where it belongs."""
+        self._gathering().put_view(view)
+
     def _forget_if_empty(self) -> None:
         """Forget the builder if nothing is in it, or nobody may look at it any more."""
         if not self._kept or self._is_closed:
@@ -164,7 +168,11 @@ class Keeping(Endpoint):
             buf._busy = None
         if type(view) is not BytesView or (max_bytes is not None and view._nbytes > max_bytes):
             self._complain(view, max_bytes)
-        buf.put_view(view)
+        try:
+            buf.put_view(view)
+        except (MemoryError, MemoryInUse):
+            self._keep(view)
+            raise
         return view._nbytes
 
     async def _fill_room(self, buf: BytesBuf, max_bytes: int) -> int:
@@ -176,5 +184,9 @@ class Keeping(Endpoint):
             buf._busy = None
         if type(view) is not BytesView or view._nbytes > max_bytes:
             self._complain(view, max_bytes)
-        buf.put_slice(view)
+        try:
+            buf.put_slice(view)
+        except (MemoryError, MemoryInUse):
+            self._keep(view)
+            raise
         return view._nbytes

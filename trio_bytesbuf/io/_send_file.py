@@ -71,6 +71,10 @@ FILE_ERRNOS: Final = {errno.EIO, errno.ESTALE, errno.EOVERFLOW, errno.EISDIR, er
 UNABLE_ERRNOS: Final = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP}
 """What the system says of a file, or a kind of socket, that it cannot do this with."""
 
+TOO_MANY_ERRNOS: Final = {errno.EMFILE, errno.ENFILE}
+"""What it says when there is no descriptor left for the duplicate. Reading and sending needs none.
+"""
+
 
 async def send_file(
     sink: Write,
@@ -203,7 +207,14 @@ async def _send_by_system(
             await checkpoint()
             raise trio.ClosedResourceError("this sink was closed, or its end was announced")
         file._refuse_reading()
-        own = os.dup(sink.fileno())  # (Law 3)
+        if sink._told_sending is not None:
+            await sink._refuse_to_go_on()
+        try:
+            own = os.dup(sink.fileno())  # (Law 3)
+        except OSError as exc:
+            if exc.errno not in TOO_MANY_ERRNOS:
+                raise
+            return 0, False
         try:
             return await _take_turns(sink, own, file, start, wanted)
         finally:
@@ -281,7 +292,7 @@ def _raise_for(exc: OSError, sink: SocketStream, file: File) -> NoReturn:
         # `writev` no step is hidden: it is told itself.) Whether the peer had ended its half before
         # cannot be asked any more; an end that is called broken is the lesser harm.
         exc = ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
-    raise sink._in_trios_words(exc) from exc.with_traceback(None)
+    raise sink._sending_failed(exc) from exc.with_traceback(None)
 
 
 def _is_reset(sink: SocketStream) -> bool:

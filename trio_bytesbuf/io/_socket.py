@@ -106,6 +106,8 @@ class SocketStream(SendsEof, DescriptorStream, trio.abc.HalfCloseableStream):
         await self._stream.wait_send_all_might_not_block()
 
     async def _send_eof(self) -> None:
+        if self._told_sending is not None:  # the peer would take what it has got for all
+            await self._refuse_to_go_on()
         await self._stream.send_eof()
 
     # The socket

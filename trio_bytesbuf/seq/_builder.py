@@ -373,12 +373,20 @@ class BytesBuf(Dividing, Shown):
         refs = view._refs
         self._close_window()
         self._seal()
+        total = self._nbytes + view._nbytes  # now, as even a number may lack memory
         if view._nbytes < COALESCED_NBYTES and refs is None and self._coalesce(pieces):
-            self._nbytes += view._nbytes
+            self._nbytes = total
             return
-        self._pieces.extend(pieces)
-        self._refs.extend((None,) * len(pieces) if refs is None else refs)
-        self._nbytes += view._nbytes
+        count = len(self._pieces)
+        try:
+            self._pieces.extend(pieces)
+            self._refs.extend((None,) * len(pieces) if refs is None else refs)
+        except BaseException:
+            for given in (self._pieces, self._refs):
+                while len(given) > count:
+                    given.pop()
+            raise
+        self._nbytes = total
 
     def _coalesce(self, pieces: Pieces) -> bool:
         """Join small pieces with a small last one, or say that it is not small (or not ours)."""

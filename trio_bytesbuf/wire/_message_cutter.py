@@ -216,7 +216,11 @@ class MessageCutter(Generic[T]):
         if feature not in (WITH_CHECKSUMS, WITHOUT_CHECKSUMS):
             self._fail(ChecksumHandshakeFailed(value=feature))
         self._buffer.discard(HEADER_NBYTES)
-        self._agree_on(ProtocolVersion.V2, has_checksums=feature == WITH_CHECKSUMS)
+        try:
+            self._agree_on(ProtocolVersion.V2, has_checksums=feature == WITH_CHECKSUMS)
+        except MemoryError:
+            self._buffer.unread(front)
+            raise
         return None
 
     # One message
@@ -288,23 +292,23 @@ class MessageCutter(Generic[T]):
 
     def _decoded(self, before: int, nbytes: int, total: int) -> T:
         """Return what the codec makes of a message that is all there, if it is as it was sent."""
-        self._seen_nbytes = total
         view = self._buffer.peek(total)
         payload = view[before : before + nbytes]
         data = b""
         item: T
         try:
             if self._siphash is None:
-                if self._takes_views:
-                    item = self._decode(payload)
-                elif nbytes <= SMALL_NBYTES:
-                    item = self._decode(payload.to_bytes())
-                else:
-                    item = self._decode(payload.contiguous())
+                given: Any = payload
+                if not self._takes_views:
+                    is_small = nbytes <= SMALL_NBYTES
+                    given = payload.to_bytes() if is_small else payload.contiguous()
+                self._seen_nbytes = total  # from here on what is raised is the message's own
+                item = self._decode(given)
                 return item
             data = payload.to_bytes()
             computed = self._siphash(KEY, data)
             sent = int.from_bytes(view[before + nbytes :].to_bytes(), "little")
+            self._seen_nbytes = total  # from here on what is raised is the message's own
             if sent != computed:
                 raise ChecksumMismatch(sent=sent, computed=computed)
             if self._takes_views:
@@ -313,6 +317,7 @@ class MessageCutter(Generic[T]):
                 item = self._decode(data if nbytes <= SMALL_NBYTES else memoryview(data))
             return item
         finally:
+            given = b""
             del view, payload, data  # an error that is kept holds this frame, but no memory
 
     # Many messages
@@ -331,6 +336,7 @@ class MessageCutter(Generic[T]):
         items: list[T] = []
         taken = 0
         while (missing := max_items - len(items)) and taken < ENOUGH_NBYTES:
+            count = len(items)
             try:
                 nbytes = 0
                 if self._state is State.MESSAGES:
@@ -341,10 +347,12 @@ class MessageCutter(Generic[T]):
                     item = self._look_everywhere()
                     if item is NEED_DATA or item is OVER:
                         break
-                    nbytes = self._seen_nbytes
-                    self.pass_by()
+                    nbytes, self._seen_nbytes = self._seen_nbytes, 0
                     items.append(item)
+                    self._seen_nbytes = nbytes
+                    self.pass_by()
             except Exception:  # a codec of one's own may raise others than ours
+                del items[count:]  # of which the bytes are still there: for lack of memory
                 if items:
                     self._seen_nbytes = 0
                     break  # Law 3
@@ -412,7 +420,7 @@ class MessageCutter(Generic[T]):
         except Exception:
             if not items:
                 self._seen_nbytes = behind - start
-                if decode is self._decode:
+                if decode is self._decode or behind == start:  # or no codec has seen it
                     raise
                 items.append(self._decode(payload))  # which says what is wrong
                 at = behind

@@ -1,0 +1,45 @@
+"""Whatever fails, at whichever call: nothing is lost, repeated or left behind, and nothing hangs.
+
+The table of operations and failures is that of `examples/failure_table.py`; it checks as it goes.
+"""
+
+from __future__ import annotations
+
+import runpy
+from pathlib import Path
+
+import pytest
+
+EXAMPLE = runpy.run_path(str(Path(__file__).parent.parent / "examples" / "failure_table.py"))
+
+CASES = list(EXAMPLE["cases"]())
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.room}: {case.name}")
+async def test_each_call_of_each_operation_fails(case) -> None:
+    """For every kind of failure: the laws hold, what is resumable resumes, the rest is broken."""
+    failed = 0
+    for kind in case.fails:
+        for _, fault, calls in EXAMPLE["faults"](kind):
+            table = await EXAMPLE["table_of"](case, fault, calls)
+            failed += 0 if table is None else table.failed
+    assert failed >= len(case.fails)
+
+
+def test_the_example_prints_the_table(capsys) -> None:
+    """A line for each operation and failure, and how many failures that were."""
+    EXAMPLE["trio"].run(EXAMPLE["main"])
+    head, *rows, total = capsys.readouterr().out.splitlines()
+    assert head.split() == ["room", "operation", "failure", "runs", "outcomes"]
+    assert len(rows) > 5 * len(CASES) / 2
+    runs = [int(row[56:62]) for row in rows]
+    assert min(runs) >= 1
+    assert total == f"{sum(runs)} failures"
+
+
+async def test_a_file_is_sent_without_a_descriptor_to_spare() -> None:
+    """The duplicate that `sendfile` would need cannot be had; reading and sending needs none."""
+    case = next(case for case in CASES if case.name == "send_file")
+    (_, fault, calls), *_ = EXAMPLE["faults"]("EMFILE")
+    table = await EXAMPLE["table_of"](case, fault, calls)
+    assert dict(table.outcomes) == {"completed": 1}

@@ -1,0 +1,109 @@
+"""`Allocations`: the n-th time that Python wants memory, it gets none.
+
+CPython's own tests have the switch for it, `_testcapi.set_nomemory`, which not every build has. It
+stands for the whole process; so it is on only while a step of the operation runs, and off while
+the operation waits and others run. How many allocations a step makes cannot be asked: whether one
+failed in it is found out by allocating until one does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import types
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ._faults import Fault
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Generator, Iterator
+
+T = TypeVar("T")
+
+_testcapi: Any = None
+with contextlib.suppress(ImportError):  # on a build without CPython's own tests
+    _testcapi = importlib.import_module("_testcapi")
+
+
+class Allocations(Fault):
+    """The n-th allocation of a step of the operation fails, then those of its next step.
+
+    A step is what a task does from one checkpoint to the next. Only the steps of the task that runs
+    the operation count. Let it not wait for the system: trio's own books are not made for it.
+
+    Raises:
+      RuntimeError: this build of Python cannot do so; see `can_fail`.
+    """
+
+    def __init__(self) -> None:
+        if not self.can_fail():
+            raise RuntimeError("this build of Python has no _testcapi.set_nomemory")
+        self.begin()
+
+    def __repr__(self) -> str:
+        return "Allocations()"
+
+    @staticmethod
+    def can_fail() -> bool:
+        """Say whether this build of Python can do so."""
+        return hasattr(_testcapi, "set_nomemory")
+
+    def begin(self) -> None:
+        """See `Fault.begin`."""
+        self._step = self._at = self._steps = 0
+
+    def go_on(self, every: int) -> None:
+        """See `Fault.go_on`."""
+        self._at += every
+
+    @contextlib.contextmanager
+    def around(self) -> Iterator[None]:
+        """See `Fault.around`."""
+        self.struck = ""
+        yield
+
+    async def strike(self, operation: Awaitable[T]) -> T:
+        """See `Fault.strike`."""
+        self._steps = 0
+        result: T = await self._stepped(operation.__await__())
+        return result
+
+    @types.coroutine
+    def _stepped(self, steps: Generator[Any, Any, T]) -> Generator[Any, Any, T]:
+        send: Any = steps.send
+        value: Any = None
+        while True:
+            try:
+                trap = self._one_step(send, value)
+            except StopIteration as exc:
+                result: T = exc.value
+                return result
+            try:
+                value = yield trap
+                send = steps.send
+            except BaseException as exc:  # noqa: BLE001  # it is the operation's
+                value, send = exc, steps.throw
+
+    def _one_step(self, send: Any, value: Any) -> Any:
+        """Make a step; let an allocation fail in it if it is its turn."""
+        if self._steps != self._step or self.struck:
+            self._steps += 1
+            return send(value)
+        self._steps += 1
+        at = self._at
+        probes = range(at + 2)
+        _testcapi.set_nomemory(at, at + 1)
+        try:
+            return send(value)
+        finally:
+            struck = True
+            try:
+                for _ in probes:
+                    object()
+            except MemoryError:
+                struck = False
+            _testcapi.remove_mem_hooks()
+            if struck:
+                self.struck = f"allocation in step {self._step}"
+            else:  # it has no more: the next step's turn, in this attempt
+                self._step, self._at = self._step + 1, 0

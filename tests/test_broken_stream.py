@@ -19,8 +19,9 @@ from pairs import (
     unix_pair,
 )
 
-from trio_bytesbuf import BytesView, GlobalPool, SocketStream
+from trio_bytesbuf import BadMemory, BytesView, GlobalPool, SocketStream
 from trio_bytesbuf.io import _descriptor
+from trio_bytesbuf.mem import Block, Memory
 from trio_bytesbuf.testing import READS, SystemCalls, fail_at_each_call
 
 
@@ -240,3 +241,26 @@ async def test_who_was_told_when_receiving_is_told_again(number, call):
 
     table = await fail_at_each_call(pair, receive, failing(number, READS), check=is_told_again)
     assert table.failed >= 1
+
+
+class ComplainsOnce(Memory):
+    """Memory of small blocks that is out of order once, at the second block it is asked for."""
+
+    asked = 0
+
+    def blocks(self, nbytes, /):
+        self.asked += 1
+        if self.asked == 2:
+            raise BadMemory(repr(self), "is out of order")
+        return [Block(bytearray(4096)) for _ in range(-(-nbytes // 4096))]
+
+
+async def test_what_a_memory_complains_of_after_the_first_bytes_is_said_next_time():
+    """The bytes that had come are returned first, then the complaint is raised, then the rest."""
+    a, b = await unix_pair(memory=ComplainsOnce())
+    async with closing(a, b):
+        await a.send_all(bytes(10_000))
+        assert len(await b.receive_view()) == 4096
+        with pytest.raises(BadMemory, match="is out of order"):
+            await b.receive_view()
+        assert len(await receive_exactly(b, 10_000 - 4096)) == 10_000 - 4096

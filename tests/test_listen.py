@@ -22,6 +22,7 @@ from trio_bytesbuf import (
     serve_unix,
 )
 from trio_bytesbuf.io import open_tcp_listeners, open_unix_listener
+from trio_bytesbuf.testing import FixedBlockMemory
 
 LOCAL = "127.0.0.1"
 
@@ -490,3 +491,30 @@ async def test_a_socketpair_needs_no_listener():
     a, b = await socketpair()
     async with closing(a, b):
         assert a.socket.family == trio.socket.AF_UNIX
+
+
+class NotAsked(FixedBlockMemory):
+    """Memory that does not know what it is good for, once it was given to a listener."""
+
+    def is_worth_keeping(self, filled_nbytes, capacity_nbytes, /):
+        raise ZeroDivisionError
+
+
+async def test_a_connection_whose_memory_fails_is_closed_and_not_left_to_the_collector():
+    """The peer of a stream that could not be made sees the end; so does a server that is dialled."""
+    listeners = await open_tcp_listeners(0, host=LOCAL, memory=NotAsked(4096))
+    (listener,) = listeners
+    async with listener:
+        async with await trio.open_tcp_stream(LOCAL, port_of(listeners)) as client:
+            with pytest.raises(ZeroDivisionError) as caught:
+                await listener.accept()
+            with trio.fail_after(5):
+                assert await client.receive_some() == b""
+        caught = None
+    async with (await trio.open_tcp_listeners(0, host=LOCAL))[0] as plain:
+        with pytest.raises(ZeroDivisionError) as caught:
+            await open_tcp_stream(LOCAL, port_of([plain]), memory=NotAsked(4096))
+        async with await plain.accept() as server:
+            with trio.fail_after(5):
+                assert await server.receive_some() == b""
+        del caught

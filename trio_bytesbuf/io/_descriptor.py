@@ -36,7 +36,7 @@ import attrs
 import trio
 from trio.lowlevel import cancel_shielded_checkpoint, checkpoint, checkpoint_if_cancelled
 
-from .._errors import BudgetExceeded
+from .._errors import BadMemory, BudgetExceeded
 from ..mem._ledger import CAPPED_BLOCK_SIZES
 from ..seq import BytesView
 from ..seq._flat import positive_count_of
@@ -129,6 +129,7 @@ class DescriptorStream(ReceivesSome, SendsAll, trio.abc.Stream):
         self._drain_nbytes = max(DRAIN_NBYTES, cap)
         self._failure: tuple[object, ...] | None = None  # what either half was told
         self._told_receiving: tuple[object, ...] | None = None
+        self._complaint: BadMemory | None = None
         self._told_sending: tuple[object, ...] | None = None
         self._received_nbytes = self._receive_calls = 0
         self._sent_nbytes = self._send_calls = 0
@@ -225,6 +226,9 @@ class DescriptorStream(ReceivesSome, SendsAll, trio.abc.Stream):
         """Return what is at hand, at most `limit` bytes, or None if that is nothing yet."""
         if self._told_receiving is not None:
             raise OSError(*self._told_receiving)
+        if self._complaint is not None:
+            complaint, self._complaint = self._complaint, None
+            raise complaint
         fd = self.fileno()
         size = self._receive_size
         views: list[BytesView] = []
@@ -240,9 +244,11 @@ class DescriptorStream(ReceivesSome, SendsAll, trio.abc.Stream):
                 except Exception as exc:
                     if not views:
                         raise
-                    if isinstance(exc, OSError) and not self._tells_the_end(exc):
+                    if isinstance(exc, BadMemory):
+                        self._complaint = exc.with_traceback(None)
+                    elif isinstance(exc, OSError) and not self._tells_the_end(exc):
                         self._in_trios_words(exc)
-                    break  # Law 3. What a memory has to complain of, it will say again.
+                    break  # Law 3
                 nbytes = received._nbytes
                 self._receive_calls += 1
                 self._received_nbytes += nbytes

@@ -53,7 +53,7 @@ class SocketListener(trio.abc.Listener[SocketStream]):
         memory = self._memory
         if not isinstance(memory, Memory):
             memory = memory_or_default(memory())  # before there is a connection to be lost
-        return SocketStream(await self._listener.accept(), memory=memory)
+        return _stream_over(await self._listener.accept(), memory)
 
     async def aclose(self) -> None:
         """Close the listening socket. Cancellation: it is closed all the same."""
@@ -104,7 +104,7 @@ async def open_tcp_stream(
         stream = await trio.open_tcp_stream(host, port, **options)
     except OSError as exc:
         raise _renamed(exc, f"cannot connect to {where}") from exc
-    return SocketStream(stream, memory=memory)
+    return _stream_over(stream, memory)
 
 
 async def open_unix_socket(
@@ -123,7 +123,7 @@ async def open_unix_socket(
         stream = await trio.open_unix_socket(where)
     except OSError as exc:
         raise _renamed(exc, f"cannot connect to {where}") from exc
-    return SocketStream(stream, memory=memory)
+    return _stream_over(stream, memory)
 
 
 async def open_tcp_listeners(
@@ -194,6 +194,15 @@ def _checked(memory: MemoryForEach) -> Memory | Callable[[], Memory]:
     if callable(memory) and not isinstance(memory, Memory):
         return memory
     return memory_or_default(memory)
+
+
+def _stream_over(stream: trio.SocketStream, memory: Memory | None) -> SocketStream:
+    """Make our stream of trio's, which is closed if that cannot be done."""
+    try:
+        return SocketStream(stream, memory=memory)
+    except BaseException:  # of a memory that is asked what it is good for
+        stream.socket.close()
+        raise
 
 
 def _is_left_behind(path: Path) -> bool:

@@ -174,7 +174,7 @@ def has_member(owner: Any, name: str) -> bool:
 
 
 def transform(
-    _app: Sphinx, what: str, name: str, obj: Any, _options: Any, lines: list[str]
+    _app: Sphinx, _what: str, name: str, obj: Any, _options: Any, lines: list[str]
 ) -> None:
     """Rewrite a docstring in place; called by autodoc."""
     owner = obj if isinstance(obj, type) else None
@@ -195,7 +195,7 @@ def public_bases(_app: Sphinx, _name: str, cls: type, _options: Any, bases: list
 
     def show(base: Any) -> None:
         kind = get_origin(base) or base
-        if kind in {object} or kind.__module__ in {"abc", "typing"}:
+        if kind is object or kind.__module__ in {"abc", "typing"}:
             return
         if kind.__module__.startswith(PACKAGE) and kind.__name__ not in homes():
             for other in kind.__bases__:
@@ -206,7 +206,9 @@ def public_bases(_app: Sphinx, _name: str, cls: type, _options: Any, bases: list
     for base in cls.__bases__:
         show(base)
     bases[:] = [
-        kind for kind in shown if not any(kind is not other and issubclass(other, kind) for other in shown)
+        kind
+        for kind in shown
+        if not any(kind is not other and issubclass(other, kind) for other in shown)
     ] or [object]
 
 
@@ -275,9 +277,9 @@ def resolve(
             if pattern.match(target) and exists(target):
                 uri = f"{TRIO}{page}#{target}"
                 return nodes.reference("", "", content, internal=False, refuri=uri)
-    if exists(target) or exists(f"builtins.{target}") or target.rpartition(".")[2] in foreign_names():
-        return content
-    return None
+    is_ours = "." not in target or target.startswith(f"{PACKAGE}.")  # the name of a type
+    is_foreign = is_ours and target.rpartition(".")[2] in foreign_names()
+    return content if is_foreign or exists(target) or exists(f"builtins.{target}") else None
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

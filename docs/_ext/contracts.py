@@ -26,7 +26,7 @@ from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 
-SECTION = re.compile(r"(?P<title>Args|Returns|Yields|Raises|[A-Z].*raises|Example):$")
+SECTION = re.compile(r"(?P<title>Args|Returns|Yields|Raises|[A-Z].*\braises\b.*|Example):$")
 CLAUSE = re.compile(r"(?P<title>Cancellation|Cost|Idea|Source): (?P<text>.*)$")
 ENTRY = re.compile(r"(?P<names>\*{0,2}[\w.]+(?:, \*{0,2}[\w.]+)*): (?P<text>.*)$", re.DOTALL)
 ERRORS = re.compile(r"(?:[A-Z]\w*|\w+(?:\.\w+)+)(?:, (?:[A-Z]\w*|\w+(?:\.\w+)+))*: ")
@@ -62,7 +62,7 @@ def fields_of(lines: list[str]) -> list[str]:
     while rest:
         line = rest.pop(0)
         section, clause = SECTION.match(line), CLAUSE.match(line)
-        if section is not None:
+        if section is not None and rest and rest[0].startswith(" "):
             body = textwrap.dedent("\n".join(_taken(rest))).strip("\n")
             if section["title"] == "Example":
                 examples += ["", ".. rubric:: Example", "", *body.splitlines(), ""]
@@ -72,7 +72,10 @@ def fields_of(lines: list[str]) -> list[str]:
             more = []
             while rest and rest[0].strip():
                 more.append(rest.pop(0).strip())
-            fields += _indented(f":{clause['title']}: ", " ".join([clause["text"], *more]))
+            body = " ".join([clause["text"], *more])
+            if clause["title"] == "Idea":  # names of others, which may be spelt as ours are
+                body = QUOTED.sub(lambda match: f"``{match['text']}``" + _apart(match), body)
+            fields += _indented(f":{clause['title']}: ", body)
         else:
             text.append(line)
     return [*text, "", *fields, "", *examples]
@@ -90,8 +93,9 @@ def _field(title: str, body: str) -> list[str]:
     """Return a section as fields."""
     if title in {"Returns", "Yields"}:
         return _indented(f":{title}: ", body)
-    if title.lower().endswith("raises"):
-        return [f":{title}:", *(_raised(entry) for entry in _entries(body))]
+    if "raises" in title.lower():
+        head = [] if title == "Raises" else [f"   {title}:", ""]
+        return [":Raises:", *head, *(_raised(entry) for entry in _entries(body))]
     fields: list[str] = []
     for entry in (" ".join(part.split()) for part in re.split(r"\n+(?=\S)", body)):
         match = ENTRY.match(entry)
@@ -136,12 +140,17 @@ def linked(lines: list[str], owner: type | None) -> list[str]:
         call = CALL.fullmatch(text)
         target = call and documented(call["name"], owner)
         found = f":py:obj:`{text} <{target}>`" if target else f"``{text}``"
-        return found + ("\\ " + match["more"] if match["more"] else "")
+        return found + _apart(match)
 
     return [
         line if line.lstrip().startswith((">>>", "...")) else QUOTED.sub(role, line)
         for line in lines
     ]
+
+
+def _apart(match: re.Match[str]) -> str:
+    """Return what follows a name in backticks, such as an s, told apart from it."""
+    return f"\\ {match['more']}" if match["more"] else ""
 
 
 def documented(name: str, owner: type | None) -> str | None:

@@ -25,6 +25,7 @@ from rooms import PACKAGE, full_name, homes, value_of
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
+from sphinx.pycode import ModuleAnalyzer
 
 SECTION = re.compile(r"(?P<title>Args|Returns|Yields|Raises|[A-Z].*\braises\b.*|Example):$")
 CLAUSE = re.compile(r"(?P<title>Cancellation|Cost|Idea|Source): (?P<text>.*)$")
@@ -231,6 +232,20 @@ def skip(
     return True if is_foreign else None
 
 
+def without_overloads() -> None:
+    """Have signatures shown once, as they are implemented: autodoc has no option for it.
+
+    Overloads are for type checkers. On a page they repeat all arguments, without their defaults.
+    """
+    analyze = ModuleAnalyzer.analyze
+
+    def analyze_and_forget(self: ModuleAnalyzer) -> None:
+        analyze(self)
+        self.overloads = {}
+
+    ModuleAnalyzer.analyze = analyze_and_forget  # type: ignore[method-assign]
+
+
 # Names of others
 
 
@@ -293,6 +308,7 @@ def resolve(
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Tell Sphinx what to call."""
+    without_overloads()
     app.connect("autodoc-process-docstring", transform)
     app.connect("autodoc-process-bases", public_bases)
     app.connect("autodoc-skip-member", skip)

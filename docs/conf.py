@@ -16,7 +16,7 @@ author = "the authors of trio_bytesbuf"
 version = release = version_of("trio_bytesbuf")
 copyright = "the authors of trio_bytesbuf"  # noqa: A001  # Sphinx's name
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "rooms", "contracts"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "rooms", "contracts", "outside"]
 exclude_patterns = ["_build"]
 nitpicky = True
 
@@ -42,6 +42,8 @@ add_module_names = False
 html_theme = "furo"
 html_title = "trio_bytesbuf"
 html_theme_options = {"navigation_with_keys": True}
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 html_show_sourcelink = False
 pygments_style = "friendly"
 pygments_dark_style = "native"

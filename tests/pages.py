@@ -27,6 +27,7 @@ PAGES = sorted(
 
 FENCE = re.compile(r"^```(?P<kind>[\w{}-]*)[^\n]*\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 NAME = re.compile(r"# (?P<name>[a-z]\w*\.py)\n")
+SERVES = re.compile(r"serve_\w+\b[^\n]*\b8000\b")
 PART = re.compile(r"# in (?P<name>[a-z]\w*\.py)\n")
 COMMAND = re.compile(
     r"^\$ (?P<command>(?:[^\n\\]|\\\n|\\.)*)\n(?P<output>(?:(?!\$ ).*\n)*)", re.MULTILINE
@@ -59,7 +60,7 @@ class Block:
 
     @property
     def is_server(self) -> bool:
-        return self.program is not None and bool(re.search(r"serve_\w+\([^)]*\b8000\b", self.text))
+        return self.program is not None and bool(SERVES.search(self.text))
 
     @property
     def commands(self) -> list[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""The reference: what the pages of docs/reference list by name is there, once, and the rest follows.
+"""The reference: what its pages list by name is there, once, and the rest follows.
 
 The site is built by CI, where Sphinx warns of a public name that is in no page, and a warning ends
 the build (`docs/_ext/rooms.py`). Here, without Sphinx, the lists are held against the rooms.

@@ -151,14 +151,28 @@ def test_every_block_of_python_is_checked() -> None:
             assert is_used or re.search(rf"^(from|import) {stem}\b", imported, re.MULTILINE), where
 
 
+def test_the_program_of_the_home_page_sends_lines_back(reader: Reader) -> None:
+    """Many lines at once come back, by a client that knows nothing of us."""
+    [block] = [block for block in blocks_of(DOCS / "index.md") if block.program]
+    reader.save(block)
+    lines = b"".join(b"line %d\n" % number for number in range(1_000))
+    address = ("127.0.0.1", int(reader.ports["8000"]))
+    with reader.serving(block.program), stdlib_socket.create_connection(address) as client:
+        client.settimeout(PATIENCE)
+        client.sendall(lines)
+        client.shutdown(stdlib_socket.SHUT_WR)
+        with client.makefile("rb") as replies:
+            assert replies.read() == lines
+
+
 def test_no_fence_is_misspelt() -> None:
-    """Only kinds of blocks that are known: a block of `Python` or `py` would never be run."""
-    known = {"python", "console", "text", "rust", "toml"}
+    """Python is called `python`, a terminal `console`: a block of `py` or `bash` is never run."""
+    others = {"", "py", "python3", "pycon", "doctest", "bash", "sh", "shell", "shell-session"}
     for page in PAGES:
         for block in blocks_of(page):
-            assert block.kind in known or block.kind.startswith("{"), (
-                f"{title(page)}:{block.lineno}"
-            )
+            where = f"{title(page)}:{block.lineno}"
+            assert block.kind == block.kind.lower(), where
+            assert block.kind not in others, where
 
 
 def test_parts_of_rust_programs_stand_in_them() -> None:

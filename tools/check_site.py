@@ -59,9 +59,12 @@ def broken_links(site: Path) -> tuple[list[str], int, int]:
                 broken.append(f"{where}: no such file")
             elif not target.is_relative_to(site.resolve()):
                 broken.append(f"{where}: not in the site")
-            elif parts.fragment and target in pages:
-                if unquote(parts.fragment) not in pages[target].anchors:
-                    broken.append(f"{where}: no such anchor")
+            elif (
+                parts.fragment
+                and target in pages
+                and unquote(parts.fragment) not in pages[target].anchors
+            ):
+                broken.append(f"{where}: no such anchor")
     return broken, inside, outside
 
 

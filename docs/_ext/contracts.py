@@ -25,8 +25,9 @@ from rooms import PACKAGE, full_name, homes, value_of
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
+from sphinx.pycode import ModuleAnalyzer
 
-SECTION = re.compile(r"(?P<title>Args|Returns|Yields|Raises|[A-Z].*raises|Example):$")
+SECTION = re.compile(r"(?P<title>Args|Returns|Yields|Raises|[A-Z].*\braises\b.*|Example):$")
 CLAUSE = re.compile(r"(?P<title>Cancellation|Cost|Idea|Source): (?P<text>.*)$")
 ENTRY = re.compile(r"(?P<names>\*{0,2}[\w.]+(?:, \*{0,2}[\w.]+)*): (?P<text>.*)$", re.DOTALL)
 ERRORS = re.compile(r"(?:[A-Z]\w*|\w+(?:\.\w+)+)(?:, (?:[A-Z]\w*|\w+(?:\.\w+)+))*: ")
@@ -62,7 +63,7 @@ def fields_of(lines: list[str]) -> list[str]:
     while rest:
         line = rest.pop(0)
         section, clause = SECTION.match(line), CLAUSE.match(line)
-        if section is not None:
+        if section is not None and rest and rest[0].startswith(" "):
             body = textwrap.dedent("\n".join(_taken(rest))).strip("\n")
             if section["title"] == "Example":
                 examples += ["", ".. rubric:: Example", "", *body.splitlines(), ""]
@@ -72,7 +73,10 @@ def fields_of(lines: list[str]) -> list[str]:
             more = []
             while rest and rest[0].strip():
                 more.append(rest.pop(0).strip())
-            fields += _indented(f":{clause['title']}: ", " ".join([clause["text"], *more]))
+            body = " ".join([clause["text"], *more])
+            if clause["title"] == "Idea":  # names of others, which may be spelt as ours are
+                body = QUOTED.sub(lambda match: f"``{match['text']}``" + _apart(match), body)
+            fields += _indented(f":{clause['title']}: ", body)
         else:
             text.append(line)
     return [*text, "", *fields, "", *examples]
@@ -90,8 +94,9 @@ def _field(title: str, body: str) -> list[str]:
     """Return a section as fields."""
     if title in {"Returns", "Yields"}:
         return _indented(f":{title}: ", body)
-    if title.lower().endswith("raises"):
-        return [f":{title}:", *(_raised(entry) for entry in _entries(body))]
+    if "raises" in title.lower():
+        head = [] if title == "Raises" else [f"   {title}:", ""]
+        return [":Raises:", *head, *(_raised(entry) for entry in _entries(body))]
     fields: list[str] = []
     for entry in (" ".join(part.split()) for part in re.split(r"\n+(?=\S)", body)):
         match = ENTRY.match(entry)
@@ -136,12 +141,17 @@ def linked(lines: list[str], owner: type | None) -> list[str]:
         call = CALL.fullmatch(text)
         target = call and documented(call["name"], owner)
         found = f":py:obj:`{text} <{target}>`" if target else f"``{text}``"
-        return found + ("\\ " + match["more"] if match["more"] else "")
+        return found + _apart(match)
 
     return [
         line if line.lstrip().startswith((">>>", "...")) else QUOTED.sub(role, line)
         for line in lines
     ]
+
+
+def _apart(match: re.Match[str]) -> str:
+    """Return what follows a name in backticks, such as an s, told apart from it."""
+    return f"\\ {match['more']}" if match["more"] else ""
 
 
 def documented(name: str, owner: type | None) -> str | None:
@@ -174,7 +184,7 @@ def has_member(owner: Any, name: str) -> bool:
 
 
 def transform(
-    _app: Sphinx, what: str, name: str, obj: Any, _options: Any, lines: list[str]
+    _app: Sphinx, _what: str, name: str, obj: Any, _options: Any, lines: list[str]
 ) -> None:
     """Rewrite a docstring in place; called by autodoc."""
     owner = obj if isinstance(obj, type) else None
@@ -195,7 +205,7 @@ def public_bases(_app: Sphinx, _name: str, cls: type, _options: Any, bases: list
 
     def show(base: Any) -> None:
         kind = get_origin(base) or base
-        if kind in {object} or kind.__module__ in {"abc", "typing"}:
+        if kind is object or kind.__module__ in {"abc", "typing"}:
             return
         if kind.__module__.startswith(PACKAGE) and kind.__name__ not in homes():
             for other in kind.__bases__:
@@ -220,6 +230,20 @@ def skip(
     module = str(getattr(value, "__module__", "") or "")
     is_foreign = callable(value) and not isinstance(value, type) and not module.startswith(PACKAGE)
     return True if is_foreign else None
+
+
+def without_overloads() -> None:
+    """Have signatures shown once, as they are implemented: autodoc has no option for it.
+
+    Overloads are for type checkers. On a page they repeat all arguments, without their defaults.
+    """
+    analyze = ModuleAnalyzer.analyze
+
+    def analyze_and_forget(self: ModuleAnalyzer) -> None:
+        analyze(self)
+        self.overloads = {}
+
+    ModuleAnalyzer.analyze = analyze_and_forget  # type: ignore[method-assign]
 
 
 # Names of others
@@ -277,17 +301,14 @@ def resolve(
             if pattern.match(target) and exists(target):
                 uri = f"{TRIO}{page}#{target}"
                 return nodes.reference("", "", content, internal=False, refuri=uri)
-    if (
-        exists(target)
-        or exists(f"builtins.{target}")
-        or target.rpartition(".")[2] in foreign_names()
-    ):
-        return content
-    return None
+    is_ours = "." not in target or target.startswith(f"{PACKAGE}.")  # the name of a type
+    is_foreign = is_ours and target.rpartition(".")[2] in foreign_names()
+    return content if is_foreign or exists(target) or exists(f"builtins.{target}") else None
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Tell Sphinx what to call."""
+    without_overloads()
     app.connect("autodoc-process-docstring", transform)
     app.connect("autodoc-process-bases", public_bases)
     app.connect("autodoc-skip-member", skip)

@@ -26,6 +26,8 @@ class Sample:
     resident_nbytes: int
     descriptors: int
     lent_nbytes: int
+    idle_nbytes: int
+    """In blocks that the pools keep for the next lease."""
     tasks: int
     objects: int
     """That the garbage collector knows; 0 where nobody counted."""
@@ -49,6 +51,7 @@ def sample(
         resident_nbytes=resident_nbytes(),
         descriptors=len(os.listdir("/proc/self/fd")),  # noqa: PTH208  # no object for each
         lent_nbytes=sum(pool.statistics().lent_nbytes for pool in pools),
+        idle_nbytes=sum(pool.statistics().idle_nbytes for pool in pools),
         tasks=trio.lowlevel.current_statistics().tasks_living,
         objects=len(gc.get_objects()) if collects else 0,
     )

@@ -26,7 +26,7 @@ Law 3. Over the second half resident memory, but for the blocks that the pools k
        lease (which have a cap, and come to it slowly: each rarer peak adds one), grows by less than
        `MAX_RESIDENT_NBYTES` for each 1,000 connections, beside `NOISE_NBYTES` in all. A connection
        that leaves its `SocketStream` leaves 1 kB, with a `TypedChannel` 3 kB; one that leaves a
-       pooled block, 65 kB at least; so a sixth of the first is asked for. The noise is what Python's
+       pooled block, 65 kB at least; so a sixth of the first is allowed. The noise is what Python's
        allocator maps at once, 1 MiB, twice: where it puts what lives long is chance. The slope is
        the median over all pairs of rests, so one odd rest does not count.
 Law 4. Nothing came back otherwise than it went; nothing was raised but what a peer can cause; and

@@ -885,7 +885,9 @@ CALLS: dict[str, Callable[[BytesView], object]] = {
 }
 """Every method and property that needs the bytes, with a call of it."""
 
-NEEDS_NO_BYTES = {"release", "__enter__", "__exit__", "__repr__", "__copy__", "__deepcopy__"}
+NEEDS_NO_BYTES = {
+    "release", "__enter__", "__exit__", "__repr__", "__rich__", "__copy__", "__deepcopy__",
+}  # fmt: skip
 
 
 def test_the_list_of_calls_is_complete() -> None:

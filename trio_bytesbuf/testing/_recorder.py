@@ -99,7 +99,7 @@ class FlowRecorder(trio.abc.Instrument):
     Raises:
       TypeError, ValueError: a number is none, or too small.
 
-    Cost: 0.2 µs for each tick of trio's loop, and for each sample what the pools'
+    Cost: less than 1 µs for each tick of trio's loop, and for each sample what the pools'
     `statistics()` cost, some 10 µs for a `GlobalPool`, and 1 µs for each open stream.
 
     Example:

@@ -18,9 +18,10 @@ import trio
 
 from ..io import open_tcp_listeners, open_tcp_stream
 from ..seq import BytesView
+from ..seq._words import text_of_count
 from ._address import TcpAddress, address_of
 from ._closing import closing
-from ._figures import count_of, pool_row, pool_statistics
+from ._figures import pool_row, pool_statistics
 from ._relay import Relay
 from ._screen import Panel, Row
 from ._words import text_of_error, text_of_nbytes, text_of_rate
@@ -160,7 +161,7 @@ class Demo:
             Row("time", f"{self.seconds:.2f} s, {rate}", "both checksums included"),
             Row("checksums", "equal,", f"crc32 {self.sent.crc32:08x}"),
             Row("reply", text_of_nbytes(figures.to_client.nbytes), "from the sink to the source"),
-            Row("pool", count_of(allocated, "block"), "allocated for all that passed"),
+            Row("pool", text_of_count(allocated, "block"), "allocated for all that passed"),
             Row("copied", text_of_nbytes(figures.copied_nbytes()), "in Python by the relay"),
         ):
             self.screen.line(f"{row.label:<10} {row.amount} {row.detail}")

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Final
 import attrs
 import trio
 
+from ..io._tally import StreamTally
 from ..mem import GlobalPool, PoolStatistics, default_memory
+from ..seq._words import text_of_count
 from ._screen import Panel, Row
 from ._words import text_of_nbytes, text_of_rate, text_of_seconds
 
@@ -30,9 +32,7 @@ HISTORY_SAMPLES: Final = 60
 class Direction:
     """What was sent to one side: by streams that are closed, and by those that are open."""
 
-    _open: set[SocketStream] = attrs.field(init=False, factory=set)
-    _ended_nbytes: int = attrs.field(init=False, default=0)
-    _ended_copied_nbytes: int = attrs.field(init=False, default=0)
+    _tally: StreamTally = attrs.field(init=False, factory=StreamTally)
     _sampled_nbytes: int = attrs.field(init=False, default=0)
     history: deque[float] = attrs.field(init=False, factory=lambda: deque(maxlen=HISTORY_SAMPLES))
     """Bytes per second, one for each sample."""
@@ -40,24 +40,21 @@ class Direction:
     @contextlib.contextmanager
     def counting(self, stream: SocketStream) -> Iterator[None]:
         """Count what `stream` sends and copies, during the block and for good."""
-        self._open.add(stream)
+        self._tally.add(stream)
         try:
             yield
         finally:
-            self._open.remove(stream)
-            statistics = stream.statistics()
-            self._ended_nbytes += statistics.sent_nbytes
-            self._ended_copied_nbytes += statistics.copied_nbytes
+            self._tally.leave(stream)
 
     @property
     def nbytes(self) -> int:
         """Bytes that the kernel has taken for this side."""
-        return self._ended_nbytes + sum(s.statistics().sent_nbytes for s in self._open)
+        return self._tally.totals().sent_nbytes
 
     @property
     def copied_nbytes(self) -> int:
         """Bytes that the streams to this side copied, receiving or sending."""
-        return self._ended_copied_nbytes + sum(s.statistics().copied_nbytes for s in self._open)
+        return self._tally.totals().copied_nbytes
 
     def sample(self, seconds: float) -> None:
         """Add to the history the rate since the last sample, which was `seconds` ago."""
@@ -134,16 +131,11 @@ class Figures:
     def totals(self) -> str:
         """Return the last line: what all of it came to."""
         return (
-            f"stopped, {self.age()}: {count_of(self.connections_total, 'connection')}, "
+            f"stopped, {self.age()}: {text_of_count(self.connections_total, 'connection')}, "
             f"{self.connections_failed:,} failed, "
             f"{text_of_nbytes(self.to_target.nbytes)} to the target, "
             f"{text_of_nbytes(self.to_client.nbytes)} to the clients"
         )
-
-
-def count_of(number: int, what: str) -> str:
-    """Return `1 connection`, `2 connections`."""
-    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
 
 
 def pool_statistics() -> PoolStatistics:
@@ -157,6 +149,6 @@ def pool_row(pool: PoolStatistics) -> Row:
     """Return the line that shows the pool."""
     detail = (
         f"idle, {text_of_nbytes(pool.lent_nbytes)} lent; "
-        f"{count_of(pool.allocated, 'block')} allocated so far"
+        f"{text_of_count(pool.allocated, 'block')} allocated so far"
     )
     return Row("pool", text_of_nbytes(pool.idle_nbytes), detail)

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 from ..seq import BytesView
+from ..seq._hexdump import ROW_NBYTES, letters_of
+from ..seq._words import text_of_count
 from ..wire._format import length_of
 from ..wire._message_cutter import SMALL_NBYTES
 from ._screen import Ink
@@ -24,8 +26,6 @@ if TYPE_CHECKING:
     from ..wire import Codec
     from ._screen import Line
     from ._walk import Item
-
-ROW_NBYTES: Final = 16
 
 MARGIN: Final = " " * 10
 """In front of what belongs to the line above: an offset, and two blanks."""
@@ -40,24 +40,18 @@ def printable(text: str) -> str:
     )
 
 
-def count_of(number: int, noun: str) -> str:
-    """Return `1 message`, `2 messages`, `1,000 messages`."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
 def rows_of(data: BytesView | bytes, shown_nbytes: int) -> Iterator[Line]:
     """Yield the first bytes of `data`, in rows of hexadecimal numbers and of letters."""
     shown = bytes(data[:shown_nbytes])
     for at in range(0, len(shown), ROW_NBYTES):
         row = shown[at : at + ROW_NBYTES]
         halves = (row[:8].hex(" "), row[8:].hex(" "))
-        letters = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in row)
         yield (
             (f"{MARGIN}{'  '.join(halves):<48}", Ink.BYTES),
-            (f"  |{letters}|", Ink.QUIET),
+            (f"  |{letters_of(row)}|", Ink.QUIET),
         )
     if shown_nbytes and len(data) > shown_nbytes:
-        yield ((f"{MARGIN}and {count_of(len(data) - shown_nbytes, 'byte')} more", Ink.QUIET),)
+        yield ((f"{MARGIN}and {text_of_count(len(data) - shown_nbytes, 'byte')} more", Ink.QUIET),)
 
 
 @attrs.define(eq=False)
@@ -86,16 +80,16 @@ class Picture:
         """Yield lines about what came behind the end."""
         at, nbytes = self._said_goodbye_at, self.walker.behind_nbytes
         if at is not None and nbytes:
-            text = f"{count_of(nbytes, 'byte')} behind the goodbye, or more"
+            text = f"{text_of_count(nbytes, 'byte')} behind the goodbye, or more"
             yield self._first((), at + 1, (text, Ink.PLAIN))
             yield from rows_of(self.walker.behind, self.shown_nbytes)
 
     def totals(self) -> str:
         """Return how much there was."""
         nbytes = self.walker.offset + self.walker.waiting_nbytes + self.walker.behind_nbytes
-        parts = [count_of(self.walker.messages, "message"), count_of(nbytes, "byte")]
+        parts = [text_of_count(self.walker.messages, "message"), text_of_count(nbytes, "byte")]
         if self.problems:
-            parts.append(count_of(self.problems, "problem"))
+            parts.append(text_of_count(self.problems, "problem"))
         return ", ".join(parts)
 
     def _first(self, before: Line, offset: int, *words: tuple[str, Ink]) -> Line:
@@ -123,7 +117,7 @@ class Picture:
 
     def _about_message(self, message: Message) -> Iterator[tuple[str, Ink]]:
         nbytes = len(message.payload)
-        text = f"message {message.number}: {count_of(nbytes, 'byte')}"
+        text = f"message {message.number}: {text_of_count(nbytes, 'byte')}"
         if message.prefix != length_of(nbytes):
             text += f" (as {message.prefix.hex(' ')})"
         yield text, Ink.PLAIN
@@ -156,7 +150,7 @@ class Picture:
         more = len(text) - self.shown_nbytes
         yield ((MARGIN + text[: self.shown_nbytes], Ink.BYTES),)
         if more > 0:
-            yield ((f"{MARGIN}and {count_of(more, 'character')} more", Ink.QUIET),)
+            yield ((f"{MARGIN}and {text_of_count(more, 'character')} more", Ink.QUIET),)
 
     def _decoded(self, payload: BytesView) -> object:
         assert self.codec is not None

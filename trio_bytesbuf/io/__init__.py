@@ -6,7 +6,7 @@ How to read this room, in the order of the imports:
   cancelled read loses nothing), `_read`, `_write`, `_trio_sides` (those that are trio's as well);
 * what moves bytes: `_receive_size` and `_vectored` (what one system call is asked for), `_lease`
   (memory for a receive), `_descriptor`, and on it `_socket` and `_fd`; `_file_handle` and `_file`;
-  `_datagram`;
+  `_datagram`; `_tally` (what passed through several of them);
 * what stands on these: `_listen`, `_tls`, `_process`; `_from_trio` and `_to_trio` for streams of
   others; `_blocking`, `_beside` and `_in_thread` for code that blocks;
 * what is made of any of them: `_combinators`, `_guards`, `_copy`, `_send_file`, `_relay`;

@@ -39,6 +39,8 @@ from ..mem._ledger import CAPPED_BLOCK_SIZES
 from ..seq import BytesView
 from ..seq._flat import positive_count_of
 from ..seq._memory import memory_or_default
+from ..seq._picture import Picture, picture_of_numbers
+from ..seq._shown import Shown
 from ..seq._view import make_view
 from ._lease import Leases
 from ._receive_size import PLAIN_RECEIVE_NBYTES, SIZES, ReceiveSize
@@ -71,7 +73,7 @@ CLOSED_ERRNOS: Final = {errno.EBADF, errno.ENOTSOCK}
 
 
 @attrs.frozen
-class StreamStatistics:
+class StreamStatistics(Shown):
     """What passed through a stream so far."""
 
     received_nbytes: int
@@ -92,6 +94,9 @@ class StreamStatistics:
 
     receive_size_nbytes: int
     """How much the next receive will ask for."""
+
+    def _picture(self) -> Picture:
+        return picture_of_numbers("StreamStatistics", attrs.asdict(self))
 
 
 class DescriptorStream(ReceivesSome, SendsAll, trio.abc.Stream):

@@ -18,13 +18,16 @@ from .._errors import BudgetExceeded
 from ..seq import Block, BytesBuf, MemoryShared
 from ..seq._builder import fresh
 from ..seq._flat import SoleOwner, count_of, positive_count_of
-from ..seq._release import leased
+from ..seq._picture import Picture
+from ..seq._release import hook_of, leased
+from ..seq._shown import Shown
+from ..seq._source import origins
 from ._ledger import CAPPED_BLOCK_SIZES, Account, Ledger, Loan, check_ledger
 from ._pool import MAX_IDLE_NBYTES
 
 
 @attrs.frozen
-class CappedStatistics:
+class CappedStatistics(Shown):
     """How a capped pool, or a share of one, stands at one moment."""
 
     max_nbytes: int
@@ -41,6 +44,14 @@ class CappedStatistics:
 
     waiting: int
     """How many tasks wait for memory; for a pool, those that wait for its shares as well."""
+
+    def _picture(self) -> Picture:
+        return self._picture_of("CappedStatistics")
+
+    def _picture_of(self, title: str) -> Picture:
+        from ._pictures import capped_picture  # only who looks pays for it
+
+        return capped_picture(title, *attrs.astuple(self))
 
 
 def _choices_of_sizes(nbytes: int, limit: int) -> tuple[tuple[int, ...], ...]:
@@ -66,7 +77,7 @@ def _sizes_for(nbytes: int, limit: int) -> tuple[int, ...]:
     return tuple(sizes)
 
 
-class CappedMemory(SoleOwner, MemoryShared):
+class CappedMemory(SoleOwner, MemoryShared, Shown):
     """What a `CappedPool` and a `PoolShare` have in common: memory that can be waited for.
 
     A `SocketStream` over such memory receives nothing while there is no room; it waits in line, and
@@ -219,6 +230,9 @@ class CappedMemory(SoleOwner, MemoryShared):
             waiting=len(waiting),
         )
 
+    def _picture(self) -> Picture:
+        return self.statistics()._picture_of(type(self).__name__)
+
 
 class CappedPool(CappedMemory):
     """A pool that never lends more than `max_nbytes` at once, and whose memory can be waited for.
@@ -308,6 +322,15 @@ class PoolShare(CappedMemory):
 
     def __repr__(self) -> str:
         return f"<PoolShare of {self._max_nbytes} bytes at {id(self):#x}>"
+
+
+def _origin_of(exporter: object) -> str | None:
+    hook = hook_of(exporter)
+    is_ours = isinstance(hook, partial) and isinstance(getattr(hook.func, "__self__", None), Ledger)
+    return "a CappedPool" if is_ours else None
+
+
+origins.append(_origin_of)
 
 
 def check_capped(pool: CappedMemory) -> None:

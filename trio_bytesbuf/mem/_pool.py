@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import sys
 from collections.abc import Iterable
 from typing import Any, ClassVar, Final, SupportsIndex
@@ -12,7 +13,10 @@ from ..seq import Block, BytesBuf, MemoryShared
 from ..seq._block import cut_to_blocks
 from ..seq._builder import fresh
 from ..seq._flat import SoleOwner, count_of
-from ._shelf import Shelf, ShelfStatistics, check_shelf
+from ..seq._picture import Picture
+from ..seq._shown import Shown
+from ..seq._source import default_source, origins
+from ._shelf import Shelf, ShelfStatistics, check_shelf, shelves_that_keep
 
 BLOCK_SIZES: Final = (65_536, 262_144, 1_048_576)
 """The sizes of pooled blocks. `bench/lease_by_size.py` plots why there is none below 64 KiB:
@@ -28,7 +32,7 @@ block is cold when its turn comes again. Not measured any finer."""
 
 
 @attrs.frozen
-class PoolStatistics:
+class PoolStatistics(Shown):
     """What a pool did and holds at one moment."""
 
     allocated: int
@@ -43,8 +47,19 @@ class PoolStatistics:
     shelves: tuple[ShelfStatistics, ...]
     """The same for each size of block."""
 
+    def _picture(self) -> Picture:
+        return self._picture_of(type(self).__name__)
 
-class ShelvedMemory(SoleOwner, MemoryShared):
+    def _picture_of(self, title: str, *facts: str) -> Picture:
+        from ._pictures import pool_picture  # only who looks pays for it
+
+        shelves = map(attrs.astuple, self.shelves)
+        return pool_picture(
+            title, self.allocated, self.idle_nbytes, self.lent_nbytes, shelves, *facts
+        )
+
+
+class ShelvedMemory(SoleOwner, MemoryShared, Shown):
     """What pools have in common: a shelf for each size of block.
 
     Raises:
@@ -78,6 +93,9 @@ class ShelvedMemory(SoleOwner, MemoryShared):
             lent_nbytes=sum(shelf.lent_nbytes for shelf in shelves),
             shelves=shelves,
         )
+
+    def _picture(self) -> Picture:
+        return self.statistics()._picture_of(type(self).__name__)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} at {id(self):#x}>"
@@ -174,6 +192,20 @@ class GlobalPool(ShelvedMemory):
     def is_worth_keeping(self, filled_nbytes: int, capacity_nbytes: int, /) -> bool:
         """No for little, and for blocks that are mostly empty: a copy costs less than it pins."""
         return filled_nbytes > self._unpooled_nbytes and 4 * filled_nbytes >= capacity_nbytes
+
+
+def _origin_of(exporter: Any) -> str | None:
+    """Say that a pool keeps this block; it may have forgotten one of its own that is lent."""
+    if not isinstance(exporter, (bytearray, mmap.mmap)) or not (
+        keepers := shelves_that_keep(exporter)
+    ):
+        return None
+    default = default_source()
+    ours = default._shelves if isinstance(default, ShelvedMemory) else ()
+    return "the default pool" if any(shelf in ours for shelf in keepers) else "a pool"
+
+
+origins.append(_origin_of)
 
 
 def check_pool(pool: ShelvedMemory) -> None:

@@ -32,7 +32,9 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 import attrs
 
 from ..seq._exports import forget_some, forget_what_exports_nothing
+from ..seq._picture import Picture
 from ..seq._proof import FREE_THREADED, REFERENCES_TO_A_LONE_EXPORTER
+from ..seq._shown import Shown
 from ..seq._unique import keepers
 
 if TYPE_CHECKING:
@@ -48,7 +50,7 @@ _LONE: Final = REFERENCES_TO_A_LONE_EXPORTER
 
 
 @attrs.frozen
-class ShelfStatistics:
+class ShelfStatistics(Shown):
     """What a pool did and holds, for one size of block."""
 
     block_nbytes: int
@@ -64,6 +66,11 @@ class ShelfStatistics:
     lent_nbytes: int
     """Bytes in blocks that are kept and that somebody can see. Blocks that the ring has
     forgotten while they were lent are not counted: nobody tells the pool what becomes of them."""
+
+    def _picture(self) -> Picture:
+        from ._pictures import shelf_lines  # only who looks pays for it
+
+        return Picture("ShelfStatistics", (), shelf_lines([attrs.astuple(self)]))
 
 
 @attrs.define(eq=False)
@@ -150,15 +157,24 @@ class Shelf(Generic[E]):
 _shelves: Final[list[weakref.ref[Shelf[Any]]]] = []
 
 
+def known_shelves() -> list[Shelf[Any]]:
+    """Return all shelves that there are."""
+    return [shelf for known in tuple(_shelves) if (shelf := known()) is not None]
+
+
+def shelves_that_keep(exporter: Buffer) -> list[Shelf[Any]]:
+    """Return the shelves in whose rings this block is."""
+    nbytes = memoryview(exporter).nbytes
+    return [
+        shelf
+        for shelf in known_shelves()
+        if shelf.block_nbytes == nbytes and any(block is exporter for block in shelf._ring.copy())
+    ]
+
+
 def _times_kept(exporter: bytearray) -> int:
     """Say how many rings this block is in; a shelf refers to a block, and sees nothing by that."""
-    nbytes = memoryview(exporter).nbytes
-    shelves = [shelf for known in tuple(_shelves) if (shelf := known()) is not None]
-    return sum(
-        any(block is exporter for block in shelf._ring.copy())
-        for shelf in shelves
-        if shelf.block_nbytes == nbytes
-    )
+    return len(shelves_that_keep(exporter))
 
 
 keepers.append(_times_kept)

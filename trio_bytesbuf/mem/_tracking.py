@@ -33,11 +33,15 @@ import attrs
 
 from ..seq import BytesBuf, Memory
 from ..seq._exports import forget_what_exports_nothing
+from ..seq._picture import Picture
 from ..seq._proof import FREE_THREADED, REFERENCES_TO_A_LONE_EXPORTER
 from ..seq._release import run_hooks_that_are_due
+from ..seq._shown import Shown
+from ..seq._source import origins
+from ..seq._words import text_of_count
 from ._holders import holders_of
 from ._pool import MAX_IDLE_NBYTES, GlobalPool, PoolStatistics, check_pool
-from ._shelf import Shelf, ShelfStatistics
+from ._shelf import Shelf, ShelfStatistics, known_shelves
 
 PLACES: Final = 4
 """How many calls are kept of each lease: who took it, and whom that was done for. A guess."""
@@ -84,7 +88,7 @@ class _Record:
 
 
 @attrs.frozen
-class Outstanding:
+class Outstanding(Shown):
     """A lease that has not come home: how much, since when, who took it. Keeps no memory out.
 
     Made by `TrackingPool.outstanding`.
@@ -127,6 +131,12 @@ class Outstanding:
 
     def __str__(self) -> str:
         return f"{self.nbytes} bytes, leased at {self.place} by thread {self.thread!r}"
+
+    def _picture(self) -> Picture:
+        from ._pictures import lease_picture  # only who looks pays for it
+
+        places, holders = map(str, self.places), self.holders() or ("nobody any more",)
+        return lease_picture(self.number, self.nbytes, self.age, self.thread, places, holders)
 
 
 def _references_to_block(record: _Record) -> int:
@@ -244,6 +254,9 @@ class TrackingStatistics(PoolStatistics):
     leases: int
     """How many blocks were leased since the pool was made, of any size."""
 
+    def _picture_of(self, title: str, *facts: str) -> Picture:
+        return super()._picture_of(title, text_of_count(self.leases, "lease"), *facts)
+
 
 class TrackingPool(GlobalPool):
     """A pool for finding leaks: it can tell which leases are out, who took them and who holds them.
@@ -332,6 +345,16 @@ class TrackingPool(GlobalPool):
             shelves=shelves,
         )
 
+    def _picture(self) -> Picture:
+        from ._pictures import lease_lines  # only who looks pays for it
+
+        picture = super()._picture()
+        out = [
+            (lease.number, lease.nbytes, lease.age, lease.thread, str(lease.place))
+            for lease in self.outstanding()
+        ]
+        return attrs.evolve(picture, lines=(*picture.lines, *lease_lines(out)))
+
     def __repr__(self) -> str:
         return f"<TrackingPool at {id(self):#x}>"
 
@@ -364,6 +387,19 @@ def format_outstanding(leases: Iterable[Outstanding], /) -> str:
     others = Counter(str(lease.place) for lease in leases[REPORTED:])
     lines += [f"  and {count} more, leased at {place}" for place, count in others.most_common()]
     return "\n".join(lines)
+
+
+def _origin_of(exporter: object) -> str | None:
+    for shelf in known_shelves():
+        if isinstance(shelf, _TrackedShelf):
+            for record in list(shelf.book._out.values()):
+                if record.block is exporter:
+                    place = Place(*record.positions[0])
+                    return f"lease {record.number} of a TrackingPool, taken at {place}"
+    return None
+
+
+origins.append(_origin_of)
 
 
 def check_tracking(pool: TrackingPool) -> None:

@@ -16,6 +16,8 @@ How to read this room, each file importing only from those before it:
     a builder       three layers: `_builder_contents` (what it holds), `_builder_cuts` (how it is
                     cut and joined), `_builder`; `_builder_writer` (that as a file)
     providers       `_memory` (what a provider of memory implements)
+    looking at it   `_words` and `_picture` (what is shown of a value), `_hexdump` (what is shown of
+                    bytes); `_html` and `_rich` draw it, `_shown` is mixed into what is looked at
 """
 
 from ._block import BLOCK_NBYTES_MAX as BLOCK_NBYTES_MAX

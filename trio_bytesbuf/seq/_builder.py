@@ -22,15 +22,18 @@ from ._builder_contents import Contents, check_contents
 from ._builder_cuts import Dividing
 from ._flat import count_of
 from ._numbers import Packers
+from ._shown import Shown
 from ._source import default_source, own_blocks, take_ownership
 from ._unique import is_alone, writable_pieces
 from ._view import BytesView, make_view
 from ._view_queries import flat_of
 from ._window import BytesBufVectoredWrite, lend
+from ._words import text_of_count
 
 if TYPE_CHECKING:
     from ._buf_adapters import Source
     from ._flat import Buffer
+    from ._picture import Picture
     from ._pieces import Pieces
     from ._source import BlockSource
 
@@ -43,7 +46,7 @@ piece costs beside its bytes. Picked, not measured; copying so little does not s
 
 
 @attrs.define(eq=False, init=False, repr=False)
-class BytesBuf(Dividing):
+class BytesBuf(Dividing, Shown):
     """Collects bytes in blocks of memory and hands them out as views, without copying them again.
 
     A builder has *filled* bytes, which `peek` and `consume` show, and *remaining capacity*, which
@@ -494,6 +497,18 @@ class BytesBuf(Dividing):
             block = self._blocks.pop()
             self._room -= block._stop - block._end
         self._fill(filled_nbytes)
+
+    def _picture(self) -> Picture:
+        from ._hexdump import hex_picture  # only who looks pays for it
+
+        pieces = [*self._filled()]
+        refs = [*self._refs, *(block._ref for block in self._blocks[-1:])][: len(pieces)]
+        facts = [f"{text_of_count(self._nbytes, 'byte')} filled", f"room for {self._room:,} more"]
+        if self._window is not None:
+            facts.append("a window is lent")
+        if self._busy is not None:
+            facts.append(self._busy.partition(";")[0])
+        return hex_picture("BytesBuf", facts, pieces, refs, rooms=self._blocks[::-1])
 
 
 def _ours(ref: BlockRef | None) -> BlockRef | None:

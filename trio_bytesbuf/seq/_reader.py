@@ -24,7 +24,9 @@ from ._buf_file import BinaryFile
 from ._flat import count_of
 from ._numbers import layout_of, varint_nbytes_max
 from ._numbers_fast import FastNumbers
+from ._picture import Picture
 from ._pieces import parts, place
+from ._shown import Shown
 from ._view import BytesView, make_view, part_of
 
 if TYPE_CHECKING:
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
 _NOTHING: Final = memoryview(b"")
 
 
-class BytesReader(FastNumbers, Buf, BinaryFile):
+class BytesReader(FastNumbers, Buf, BinaryFile, Shown):
     """Reads the bytes of a view one after the other: takes views, numbers, structs, lines.
 
     Two manners of asking meet here. `take`, `get_u16_be` and the like give exactly what was asked
@@ -81,6 +83,16 @@ class BytesReader(FastNumbers, Buf, BinaryFile):
 
     def __repr__(self) -> str:
         return f"<BytesReader at {self._before + self._offset} of {self._nbytes} bytes>"
+
+    def _picture(self) -> Picture:
+        from ._hexdump import hex_picture  # only who looks pays for it
+
+        if self.closed:
+            return Picture("BytesReader", ("closed",))
+        at, rest = self.tell(), tuple(self._next(self.remaining()))
+        facts = [f"at {at:,} of {self._nbytes:,} bytes", f"{self.remaining():,} remaining"]
+        refs = (self._refs or (None,) * len(self._pieces))[self._index :]
+        return hex_picture("BytesReader", facts, rest, refs, start=at)
 
     @property
     def _buf(self) -> Buf:

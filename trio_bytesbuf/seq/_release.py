@@ -127,6 +127,16 @@ def leased(memory: memoryview, hook: Callable[[], object]) -> tuple[memoryview, 
     return memoryview(lease).cast("B"), record
 
 
+def hook_of(exporter: object) -> Callable[[], object] | None:
+    """Return the hook of what exports memory, if it is a lease."""
+    return exporter.record.hook if isinstance(exporter, _Lease) else None
+
+
+def giver_of(exporter: object) -> object:
+    """Return the provider of what exports memory, if it is a lease and its provider is known."""
+    return exporter.record.giver if isinstance(exporter, _Lease) else None
+
+
 def raise_what_hooks_raised(giver: object) -> None:
     """Raise BadMemory if a hook of a block that `giver` gave has raised something (Law 3)."""
     failed = _FAILED.pop(id(giver), None) if _FAILED else None

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import abc
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
 
 from .._errors import BadMemory
 from ._block import Block
@@ -35,6 +36,10 @@ class BlockSource(abc.ABC):
 
 
 _default: list[BlockSource] = []
+
+origins: Final[list[Callable[[object], str | None]]] = []
+"""What providers say, in a few words, of what exports memory: None if it is not of theirs. Only
+asked when a value is looked at, so it may take its time."""
 
 
 def default_source() -> BlockSource:

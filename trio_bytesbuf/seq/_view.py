@@ -31,11 +31,14 @@ from ._block import BlockRef
 from ._exports import as_exported, pickle_buffers_of
 from ._flat import count_of, flat
 from ._guard import MemoryGuard
+from ._picture import Picture
 from ._proof import address_of
+from ._shown import Shown
 from ._source import own_blocks
 from ._unique import is_unique
 from ._view_cuts import Cuts
 from ._view_queries import Queries, bytes_of, flat_of
+from ._words import text_of_count
 
 if TYPE_CHECKING:
     from ._flat import Buffer
@@ -56,7 +59,7 @@ WRITABLE_BUFFER: Final = 1
 
 
 @attrs.define(eq=False, init=False, repr=False)
-class BytesView(Cuts):
+class BytesView(Cuts, Shown):
     """An immutable sequence of bytes that shares memory with others instead of copying it.
 
     Behaves like a read-only `bytes`: `len`, indexing, slicing, `in`, iteration, `==`, `hash`,
@@ -384,6 +387,15 @@ class BytesView(Cuts):
         if len(self._pieces) < 2 and not dots:
             return f"BytesView({shown!r})"
         return f"<BytesView {shown!r}{dots}, {self._nbytes} bytes in {len(self._pieces)} pieces>"
+
+    def _picture(self) -> Picture:
+        from ._hexdump import hex_picture  # only who looks pays for it
+
+        try:
+            facts = [text_of_count(self._nbytes, "byte")]
+        except Released:
+            return Picture("BytesView", ("released",))
+        return hex_picture("BytesView", facts, self._pieces, self.block_refs)
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[object, ...]:
         """Pickle each piece as a buffer of its own: with protocol 5, out of band, uncopied."""

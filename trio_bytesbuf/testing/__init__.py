@@ -4,8 +4,9 @@ How to read this room: `_memories` (hostile ones), `_laws` (whether an object of
 its laws), `_conformance` and `_conformance_mut` (whether somebody's own `Buf` or `BufMut` is one),
 `_fakes` (sources and sinks without a peer), `_streams` (in memory, in lock step, a byte at a time),
 `_replay` (a captured conversation, played again), `_source_checks` and `_sink_checks` (whether
-somebody's own `Read` or `Write` is one), `_cancel` (cancellation wherever it can come), `_plugin`
-(the fixture `tracked_memory`, which pytest finds by itself).
+somebody's own `Read` or `Write` is one), `_cancel` (cancellation wherever it can come), `_recorder`
+(what passed and what was lent, over time), `_plots` (that, and how views lie in memory, drawn),
+`_plugin` (the fixture `tracked_memory`, which pytest finds by itself).
 """
 
 from ._cancel import Attempt as Attempt
@@ -26,6 +27,11 @@ from ._memories import CountingStatistics as CountingStatistics
 from ._memories import FixedBlockMemory as FixedBlockMemory
 from ._memories import PoisoningPool as PoisoningPool
 from ._memories import TransparentMemory as TransparentMemory
+from ._plots import plot_history as plot_history
+from ._plots import plot_layout as plot_layout
+from ._recorder import FlowRecorder as FlowRecorder
+from ._recorder import FlowSample as FlowSample
+from ._recorder import PoolSample as PoolSample
 from ._replay import ReplayMismatch as ReplayMismatch
 from ._replay import ReplayStream as ReplayStream
 from ._replay import replay as replay

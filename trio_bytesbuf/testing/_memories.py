@@ -17,6 +17,8 @@ from ..mem._shelf import Shelf
 from ..seq import Block, BlockRef, Memory, MemoryShared, PlainMemory
 from ..seq._flat import count_of
 from ..seq._memory import memory_or_default
+from ..seq._picture import Picture, picture_of_numbers
+from ..seq._shown import Shown
 from ..seq._source import pass_on_blocks
 
 
@@ -71,7 +73,7 @@ class FixedBlockMemory(MemoryShared):
 
 
 @attrs.frozen
-class CountingStatistics:
+class CountingStatistics(Shown):
     """What a `CountingMemory` was asked for and gave so far."""
 
     requests: int
@@ -92,6 +94,9 @@ class CountingStatistics:
 
     copied_nbytes: int
     """How many received bytes a stream copied out of its block, as they were not worth keeping."""
+
+    def _picture(self) -> Picture:
+        return picture_of_numbers("CountingStatistics", attrs.asdict(self))
 
 
 class CountingMemory(MemoryShared):

@@ -39,7 +39,6 @@ from ..mem._ledger import CAPPED_BLOCK_SIZES
 from ..seq import BytesView
 from ..seq._flat import positive_count_of
 from ..seq._memory import memory_or_default
-from ..seq._picture import Picture, picture_of_numbers
 from ..seq._shown import Shown
 from ..seq._view import make_view
 from ._lease import Leases
@@ -51,6 +50,7 @@ if TYPE_CHECKING:
     from typing import SupportsIndex
 
     from ..seq import BlockRef, BytesBuf, Memory
+    from ..seq._picture import Picture
     from ..seq._pieces import Pieces
 
 DRAIN_NBYTES: Final = 262_144
@@ -96,6 +96,8 @@ class StreamStatistics(Shown):
     """How much the next receive will ask for."""
 
     def _picture(self) -> Picture:
+        from ..seq._picture import picture_of_numbers  # only who looks pays for it
+
         return picture_of_numbers("StreamStatistics", attrs.asdict(self))
 
 

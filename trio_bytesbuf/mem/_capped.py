@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import SupportsIndex
+from typing import TYPE_CHECKING, SupportsIndex
 
 import attrs
 from trio.lowlevel import cancel_shielded_checkpoint, checkpoint_if_cancelled
@@ -18,12 +18,14 @@ from .._errors import BudgetExceeded
 from ..seq import Block, BytesBuf, MemoryShared
 from ..seq._builder import fresh
 from ..seq._flat import SoleOwner, count_of, positive_count_of
-from ..seq._picture import Picture
 from ..seq._release import hook_of, leased
 from ..seq._shown import Shown
 from ..seq._source import origins
 from ._ledger import CAPPED_BLOCK_SIZES, Account, Ledger, Loan, check_ledger
 from ._pool import MAX_IDLE_NBYTES
+
+if TYPE_CHECKING:
+    from ..seq._picture import Picture
 
 
 @attrs.frozen

@@ -59,6 +59,11 @@ def shelf_lines(shelves: Iterable[Sequence[int]]) -> tuple[Line, ...]:
     return table([("blocks of", "lent", "idle", "made", f"{LENT} lent  {IDLE} idle"), *rows], HEAD)
 
 
+def shelf_picture(title: str, shelf: Sequence[int]) -> Picture:
+    """Return what is shown of one shelf alone."""
+    return Picture(title, (), shelf_lines([shelf]))
+
+
 def capped_picture(
     title: str,
     max_nbytes: int,

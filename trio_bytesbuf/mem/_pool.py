@@ -5,7 +5,7 @@ from __future__ import annotations
 import mmap
 import sys
 from collections.abc import Iterable
-from typing import Any, ClassVar, Final, SupportsIndex
+from typing import TYPE_CHECKING, Any, ClassVar, Final, SupportsIndex
 
 import attrs
 
@@ -13,10 +13,12 @@ from ..seq import Block, BytesBuf, MemoryShared
 from ..seq._block import cut_to_blocks
 from ..seq._builder import fresh
 from ..seq._flat import SoleOwner, count_of
-from ..seq._picture import Picture
 from ..seq._shown import Shown
 from ..seq._source import default_source, origins
 from ._shelf import Shelf, ShelfStatistics, check_shelf, shelves_that_keep
+
+if TYPE_CHECKING:
+    from ..seq._picture import Picture
 
 BLOCK_SIZES: Final = (65_536, 262_144, 1_048_576)
 """The sizes of pooled blocks. `bench/lease_by_size.py` plots why there is none below 64 KiB:

@@ -32,13 +32,13 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 import attrs
 
 from ..seq._exports import forget_some, forget_what_exports_nothing
-from ..seq._picture import Picture
 from ..seq._proof import FREE_THREADED, REFERENCES_TO_A_LONE_EXPORTER
 from ..seq._shown import Shown
 from ..seq._unique import keepers
 
 if TYPE_CHECKING:
     from ..seq._flat import Buffer
+    from ..seq._picture import Picture
 
 E = TypeVar("E", bound="Buffer")
 
@@ -68,9 +68,9 @@ class ShelfStatistics(Shown):
     forgotten while they were lent are not counted: nobody tells the pool what becomes of them."""
 
     def _picture(self) -> Picture:
-        from ._pictures import shelf_lines  # only who looks pays for it
+        from ._pictures import shelf_picture  # only who looks pays for it
 
-        return Picture("ShelfStatistics", (), shelf_lines([attrs.astuple(self)]))
+        return shelf_picture("ShelfStatistics", attrs.astuple(self))
 
 
 @attrs.define(eq=False)

@@ -27,21 +27,22 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from sys import getrefcount
-from typing import Any, Final, SupportsIndex
+from typing import TYPE_CHECKING, Any, Final, SupportsIndex
 
 import attrs
 
 from ..seq import BytesBuf, Memory
 from ..seq._exports import forget_what_exports_nothing
-from ..seq._picture import Picture
 from ..seq._proof import FREE_THREADED, REFERENCES_TO_A_LONE_EXPORTER
 from ..seq._release import run_hooks_that_are_due
 from ..seq._shown import Shown
 from ..seq._source import origins
-from ..seq._words import text_of_count
 from ._holders import holders_of
 from ._pool import MAX_IDLE_NBYTES, GlobalPool, PoolStatistics, check_pool
 from ._shelf import Shelf, ShelfStatistics, known_shelves
+
+if TYPE_CHECKING:
+    from ..seq._picture import Picture
 
 PLACES: Final = 4
 """How many calls are kept of each lease: who took it, and whom that was done for. A guess."""
@@ -255,6 +256,8 @@ class TrackingStatistics(PoolStatistics):
     """How many blocks were leased since the pool was made, of any size."""
 
     def _picture_of(self, title: str, *facts: str) -> Picture:
+        from ..seq._words import text_of_count  # only who looks pays for it
+
         return super()._picture_of(title, text_of_count(self.leases, "lease"), *facts)
 
 

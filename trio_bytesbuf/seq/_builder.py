@@ -28,7 +28,6 @@ from ._unique import is_alone, writable_pieces
 from ._view import BytesView, make_view
 from ._view_queries import flat_of
 from ._window import BytesBufVectoredWrite, lend
-from ._words import text_of_count
 
 if TYPE_CHECKING:
     from ._buf_adapters import Source
@@ -500,6 +499,7 @@ class BytesBuf(Dividing, Shown):
 
     def _picture(self) -> Picture:
         from ._hexdump import hex_picture  # only who looks pays for it
+        from ._words import text_of_count
 
         pieces = [*self._filled()]
         refs = [*self._refs, *(block._ref for block in self._blocks[-1:])][: len(pieces)]

@@ -24,7 +24,6 @@ from ._buf_file import BinaryFile
 from ._flat import count_of
 from ._numbers import layout_of, varint_nbytes_max
 from ._numbers_fast import FastNumbers
-from ._picture import Picture
 from ._pieces import parts, place
 from ._shown import Shown
 from ._view import BytesView, make_view, part_of
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from ._block import BlockRef
     from ._flat import Buffer
     from ._numbers import Read
+    from ._picture import Picture
     from ._pieces import Pieces
 
 _NOTHING: Final = memoryview(b"")
@@ -88,7 +88,7 @@ class BytesReader(FastNumbers, Buf, BinaryFile, Shown):
         from ._hexdump import hex_picture  # only who looks pays for it
 
         if self.closed:
-            return Picture("BytesReader", ("closed",))
+            return hex_picture("BytesReader", ["closed"], (), ())
         at, rest = self.tell(), tuple(self._next(self.remaining()))
         facts = [f"at {at:,} of {self._nbytes:,} bytes", f"{self.remaining():,} remaining"]
         refs = (self._refs or (None,) * len(self._pieces))[self._index :]

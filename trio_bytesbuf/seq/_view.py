@@ -31,17 +31,16 @@ from ._block import BlockRef
 from ._exports import as_exported, pickle_buffers_of
 from ._flat import count_of, flat
 from ._guard import MemoryGuard
-from ._picture import Picture
 from ._proof import address_of
 from ._shown import Shown
 from ._source import own_blocks
 from ._unique import is_unique
 from ._view_cuts import Cuts
 from ._view_queries import Queries, bytes_of, flat_of
-from ._words import text_of_count
 
 if TYPE_CHECKING:
     from ._flat import Buffer
+    from ._picture import Picture
     from ._pieces import Pieces
     from ._source import BlockSource
 
@@ -390,11 +389,12 @@ class BytesView(Cuts, Shown):
 
     def _picture(self) -> Picture:
         from ._hexdump import hex_picture  # only who looks pays for it
+        from ._words import text_of_count
 
         try:
             facts = [text_of_count(self._nbytes, "byte")]
         except Released:
-            return Picture("BytesView", ("released",))
+            return hex_picture("BytesView", ["released"], (), ())
         return hex_picture("BytesView", facts, self._pieces, self.block_refs)
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[object, ...]:

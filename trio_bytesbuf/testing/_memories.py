@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Iterable
-from typing import Final, SupportsIndex
+from typing import TYPE_CHECKING, Final, SupportsIndex
 
 import attrs
 
@@ -17,9 +17,11 @@ from ..mem._shelf import Shelf
 from ..seq import Block, BlockRef, Memory, MemoryShared, PlainMemory
 from ..seq._flat import count_of
 from ..seq._memory import memory_or_default
-from ..seq._picture import Picture, picture_of_numbers
 from ..seq._shown import Shown
 from ..seq._source import pass_on_blocks
+
+if TYPE_CHECKING:
+    from ..seq._picture import Picture
 
 
 class TransparentMemory(PlainMemory):
@@ -96,6 +98,8 @@ class CountingStatistics(Shown):
     """How many received bytes a stream copied out of its block, as they were not worth keeping."""
 
     def _picture(self) -> Picture:
+        from ..seq._picture import picture_of_numbers  # only who looks pays for it
+
         return picture_of_numbers("CountingStatistics", attrs.asdict(self))
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 SCRIPT: Final = "trio-bytesbuf"
 MODULE: Final = "python -m trio_bytesbuf"
 SHELLS: Final = ("bash", "zsh", "fish")
+COMMANDS: Final = ("relay", "demo", "dump", "bench")
 
 GIB: Final = 1_073_741_824
 
@@ -180,7 +181,7 @@ def parser_for(prog: str) -> Parser:
         metavar="SHELL",
         help=f"print a script that completes {SCRIPT} in bash, zsh or fish",
     )
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    commands = parser.add_subparsers(dest="command", prog=prog, metavar="COMMAND", title="commands")
     _add_relay(commands)
     _add_demo(commands)
     _add_dump(commands)

@@ -88,7 +88,7 @@ What stands in front of what a capture has: < was received, > was sent.
 examples:
   {MODULE} dump talk.capture --type shop.orders:Order
   {MODULE} dump 127.0.0.1:7000 | head -n 20
-  {MODULE} dump - --json <stream | jq 'select(.item == "problem")'
+  {MODULE} dump - --json <stream | jq 'select(.complaint)'
 
 exit codes:
   0  nothing is wrong with it

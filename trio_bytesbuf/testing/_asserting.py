@@ -80,7 +80,7 @@ def gives(thing: Buf | BufMut, name: str, args: tuple[object, ...], wanted: obje
         same(found, wanted, named(thing, name, args))
 
 
-def is_of_bytes(memory: memoryview, what: str | Callable[[], str]) -> None:
+def is_of_bytes(memory: object, what: str | Callable[[], str]) -> None:
     """Hold what is called `what`, which may be a function that says so, to be of bytes."""
     if (
         isinstance(memory, memoryview)

@@ -688,7 +688,7 @@ def test_what_is_no_address_is_refused_with_the_value_and_the_forms(
         (["demo", "--gib", "much"], "'much' is not a number of GiB above 0"),
         (["demo", "--bytes", "0"], "'0' is no number of bytes from 1 upwards"),
         (["demo", "--bytes", "1", "--gib", "1"], "not allowed with argument"),
-        ([], "a COMMAND is required: relay, demo, dump or bench"),
+        ([], "a COMMAND is required: relay, demo, dump, bench"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

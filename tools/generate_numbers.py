@@ -1,7 +1,7 @@
 """Write the numeric accessors of `trio_bytesbuf/seq`: four files, some two hundred methods.
 
-    python tools/generate_numbers.py            # rewrite the files
-    python tools/generate_numbers.py --check    # exit with 1 if one of them is another
+    python tools/generate_numbers.py                     # rewrite the files
+    python tools/generate_numbers.py --check [FOLDER]    # exit with 1 if one of them is another
 
 `tests/test_numbers.py` runs the check. What the methods call is in `_numbers.py`, by hand.
 """
@@ -321,8 +321,10 @@ FILES: dict[str, Callable[[], str]] = {
 
 def main() -> int:
     """Write the files, or compare them."""
-    texts = {ROOM / name: generated() for name, generated in FILES.items()}
-    if "--check" in sys.argv[1:]:
+    is_check = sys.argv[1:2] == ["--check"]
+    room = Path(sys.argv[2]) if is_check and sys.argv[2:] else ROOM
+    texts = {room / name: generated() for name, generated in FILES.items()}
+    if is_check:
         return int(any(path.read_text() != text for path, text in texts.items()))
     for path, text in texts.items():
         path.write_text(text)

@@ -128,7 +128,9 @@ def _rest_of(row: Row) -> RenderableType:
     """Return the detail, and to the right of it the graph if there is one."""
     graph: RenderableType
     if row.done is not None:
-        graph = ProgressBar(total=1.0, completed=row.done, width=GRAPH_WIDTH)
+        graph = ProgressBar(
+            total=1.0, completed=row.done, width=GRAPH_WIDTH, complete_style="green"
+        )
     elif row.history is not None:
         graph = Text(curve(row.history, GRAPH_WIDTH), style="green")
     else:

@@ -22,7 +22,7 @@ from ..wire._format import ProtocolVersion
 from ._bench import HEAD, BenchFailed, Machine, measure
 from ._demo import DemoFailed, run_demo
 from ._dump import Dump, DumpFailed, Output, run_dump
-from ._options import WRONG, completion_for, own_version, parser_for, program, versions
+from ._options import COMMANDS, WRONG, completion_for, own_version, parser_for, program, versions
 from ._picture import Picture
 from ._records import Records
 from ._relay import run_relay
@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             elif options.print_completion:
                 code = _complete(options.print_completion)
             elif options.command is None:
-                parser.error("a COMMAND is required: relay, demo, dump or bench")
+                parser.error(f"a COMMAND is required: {', '.join(COMMANDS)}")
             else:
                 commands = {"relay": _relay, "demo": _demo, "dump": _dump, "bench": _bench}
                 code = commands[options.command](options)
@@ -89,7 +89,8 @@ def _quiet_when_nobody_reads() -> Iterator[None]:
 
 def _print(text: str) -> int:
     if sys.stdout is not None:
-        sys.stdout.write(f"{text}\n")
+        with contextlib.suppress(BrokenPipeError):
+            sys.stdout.write(f"{text}\n")
     return 0
 
 
@@ -148,7 +149,7 @@ def _bench(options: argparse.Namespace) -> int:
     results = []
     try:
         if not options.json:
-            write_line(f"{versions()}, {here.system}, {here.cores} cores\n\n{HEAD}")
+            write_line(f"{versions()}\n{here.system}, {here.cores} cores\n\n{HEAD}")
         for result in measure(options.turns):
             results.append(result)
             if not options.json:
@@ -158,9 +159,7 @@ def _bench(options: argparse.Namespace) -> int:
             about = {"trio_bytesbuf": own_version(), **attrs.asdict(here), "turns": options.turns}
             write_line(json.dumps({**about, "tasks": facts}))
         else:
-            write_line(
-                f"\nMedians of {options.turns} turns; behind the ratios, the least and most."
-            )
+            write_line(f"\nMedians of {options.turns} turns, and of the ratios the least and most.")
             if here.is_busy:
                 write_line(f"The machine has other work (load {here.load}): take the ratios.")
     except BenchFailed as exc:

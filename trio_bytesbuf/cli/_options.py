@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 SCRIPT: Final = "trio-bytesbuf"
 MODULE: Final = "python -m trio_bytesbuf"
 SHELLS: Final = ("bash", "zsh", "fish")
+COMMANDS: Final = ("relay", "demo", "dump", "bench")
 
 GIB: Final = 1_073_741_824
 
@@ -87,7 +88,7 @@ What stands in front of what a capture has: < was received, > was sent.
 examples:
   {MODULE} dump talk.capture --type shop.orders:Order
   {MODULE} dump 127.0.0.1:7000 | head -n 20
-  {MODULE} dump - --json <stream | jq 'select(.item == "problem")'
+  {MODULE} dump - --json <stream | jq 'select(.complaint)'
 
 exit codes:
   0  nothing is wrong with it
@@ -180,7 +181,7 @@ def parser_for(prog: str) -> Parser:
         metavar="SHELL",
         help=f"print a script that completes {SCRIPT} in bash, zsh or fish",
     )
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    commands = parser.add_subparsers(dest="command", prog=prog, metavar="COMMAND", title="commands")
     _add_relay(commands)
     _add_demo(commands)
     _add_dump(commands)

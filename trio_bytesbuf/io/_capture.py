@@ -49,7 +49,7 @@ class Recorder:
         self._nbytes = 0
         self._missed_nbytes = 0
         self._went_on = ""
-        self.is_full = False
+        self.is_full: bool = False
 
     def passed(self, direction: Direction, view: BytesView) -> None:
         """Remember bytes; some, or none of them, if that is all there is room for."""

@@ -16,7 +16,7 @@ import trio.testing
 
 from .._errors import BytesBufError
 from ..seq import BytesBuf, Memory
-from ._conformance import holds, named, same
+from ._asserting import holds, named, same
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

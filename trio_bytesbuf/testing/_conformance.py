@@ -55,8 +55,9 @@ from typing import Final, Literal, TypeAlias
 
 import attrs
 
-from .._errors import BufferFull, BytesBufError, NotEnoughBytes, VarintTooLong
-from ..seq import Buf, BufMut, BytesBuf, BytesView
+from .._errors import BufferFull, NotEnoughBytes, VarintTooLong
+from ..seq import Buf, BytesBuf, BytesView
+from ._asserting import complain, gives, holds, is_of_bytes, is_same, named, refuses, same
 
 MakeBuf: TypeAlias = Callable[[bytes], Buf]
 Order: TypeAlias = Literal["big", "little"]
@@ -84,97 +85,54 @@ class AnIndex:
         return f"an index of {self.value}"
 
 
-# What is asserted
-
-
-def holds(condition: bool, complaint: str) -> None:
-    if not condition:
-        raise AssertionError(complaint)
-
-
-def same(found: object, wanted: object, what: str) -> None:
-    """Compare with the types, and nan and -0.0 as what they are."""
-    alike = found == wanted if isinstance(wanted, BytesView) else repr(found) == repr(wanted)
-    holds(
-        alike and type(found) is type(wanted),
-        f"{what} gave {found!r}, not {wanted!r}",
-    )
-
-
-def refuses(
-    thing: Buf | BufMut,
-    name: str,
-    args: tuple[object, ...],
-    kind: type[Exception],
-    **fields: object,
-) -> None:
-    """Hold a call to raise `kind`, with these attributes."""
-    what = named(thing, name, args)
-    try:
-        found = getattr(thing, name)(*args)
-    except Exception as error:
-        is_ours = isinstance(error, BytesBufError) and not issubclass(kind, BytesBufError)
-        if not isinstance(error, kind) or is_ours:  # ours are ValueErrors and so on as well
-            raise AssertionError(f"{what} raised {error!r}, not {kind.__name__}") from error
-        for field, value in fields.items():
-            same(getattr(error, field), value, f"the {field} of what {what} raised")
-    else:
-        raise AssertionError(f"{what} returned {found!r}, not {kind.__name__}")
-
-
-def named(thing: object, name: str, args: Iterable[object] = ()) -> str:
-    """Return a call in words."""
-    return f"{name}({', '.join(map(repr, args))}) of a {type(thing).__name__}"
-
-
-def gives(thing: Buf | BufMut, name: str, args: tuple[object, ...], wanted: object) -> None:
-    """Hold a call to return `wanted`."""
-    what = named(thing, name, args)
-    try:
-        found = getattr(thing, name)(*args)
-    except Exception as error:
-        raise AssertionError(f"{what} raised {error!r}, not {wanted!r}") from error
-    same(found, wanted, what)
-
-
-def is_of_bytes(memory: memoryview, what: str) -> None:
-    holds(isinstance(memory, memoryview), f"{what} gave a {type(memory).__name__}")
-    holds(
-        memory.ndim == 1 and memory.itemsize == 1 and memory.c_contiguous,
-        f"{what} gave a memoryview whose items are not single bytes, one behind another",
-    )
+# What a Buf shows
 
 
 def _stands(buf: Buf, left: bytes, after: str) -> None:
     """Hold a `Buf` to have exactly `left` to be read, without moving it."""
     nbytes = len(left)
-    same(buf.remaining(), nbytes, f"after {after}, {named(buf, 'remaining')}")
-    same(len(buf), nbytes, f"after {after}, the len of a {type(buf).__name__}")
-    same(bool(buf), nbytes > 0, f"after {after}, the bool of a {type(buf).__name__}")
-    same(buf.has_remaining(), nbytes > 0, f"after {after}, {named(buf, 'has_remaining')}")
+    for found, wanted, what in (
+        (buf.remaining(), nbytes, "remaining() of"),
+        (len(buf), nbytes, "the len of"),
+        (bool(buf), nbytes > 0, "the bool of"),
+        (buf.has_remaining(), nbytes > 0, "has_remaining() of"),
+    ):
+        if not is_same(found, wanted):
+            same(found, wanted, f"after {after}, {what} a {type(buf).__name__}")
     _shows(buf, left, None, after)  # before `chunk`, which may go on to the next piece, and after
-    what = f"after {after}, {named(buf, 'chunk')}"
+
+    def named_chunk() -> str:
+        return f"after {after}, {named(buf, 'chunk')}"
+
     chunk = buf.chunk()
-    is_of_bytes(chunk, what)
-    holds(bool(chunk.nbytes) is bool(nbytes), f"{what} has {chunk.nbytes} bytes of {nbytes}")
-    same(chunk.tobytes(), left[: chunk.nbytes], what)
+    is_of_bytes(chunk, named_chunk)
+    if bool(chunk.nbytes) is not bool(nbytes):
+        raise AssertionError(f"{named_chunk()} has {chunk.nbytes} bytes of {nbytes}")
+    if not is_same(chunk.tobytes(), left[: chunk.nbytes]):
+        same(chunk.tobytes(), left[: chunk.nbytes], named_chunk())
     _shows(buf, left, None, after)
 
 
 def _shows(buf: Buf, left: bytes, max_chunks: int | None, after: str) -> int:
     """Hold `chunks_vectored` to law 3 and return how many chunks it showed."""
-    what = f"after {after}, {named(buf, 'chunks_vectored', (max_chunks,))}"
+
+    def what() -> str:
+        return f"after {after}, {named(buf, 'chunks_vectored', (max_chunks,))}"
+
     chunks = buf.chunks_vectored() if max_chunks is None else buf.chunks_vectored(max_chunks)
-    holds(isinstance(chunks, tuple), f"{what} gave a {type(chunks).__name__}, not a tuple")
+    if not isinstance(chunks, tuple):
+        complain(f"{what()} gave a {type(chunks).__name__}, not a tuple")
     for chunk in chunks:
         is_of_bytes(chunk, what)
-        holds(chunk.nbytes > 0, f"{what} has an empty chunk among {len(chunks)}")
+        if not chunk.nbytes:
+            raise AssertionError(f"{what()} has an empty chunk among {len(chunks)}")
     shown = b"".join(chunks)
-    same(shown, left[: len(shown)], what)
-    if max_chunks is None or max_chunks:
-        holds(bool(chunks) is bool(left), f"{what} shows {len(chunks)} chunks")
-    if max_chunks is not None:
-        holds(len(chunks) <= max_chunks, f"{what} shows {len(chunks)} chunks")
+    if shown != left[: len(shown)]:
+        same(shown, left[: len(shown)], what())
+    if (max_chunks is None or max_chunks) and bool(chunks) is not bool(left):
+        raise AssertionError(f"{what()} shows {len(chunks)} chunks")
+    if max_chunks is not None and len(chunks) > max_chunks:
+        raise AssertionError(f"{what()} shows {len(chunks)} chunks")
     return len(chunks)
 
 

@@ -12,6 +12,7 @@ import attrs
 
 from .._errors import BufferFull
 from ..seq import BufMut, BytesReader, BytesView
+from ._asserting import gives, holds, is_of_bytes, named, refuses, same
 from ._conformance import (
     DATA,
     HUGE,
@@ -20,12 +21,6 @@ from ._conformance import (
     NUMBERS,
     VARINTS,
     AnIndex,
-    gives,
-    holds,
-    is_of_bytes,
-    named,
-    refuses,
-    same,
 )
 
 MakeBufMut: TypeAlias = Callable[[int], BufMut]

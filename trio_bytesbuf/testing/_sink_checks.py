@@ -52,6 +52,7 @@ import trio
 
 from ..io import Write
 from ..seq import BytesBuf, BytesView
+from ._asserting import holds, named, same
 from ._calls import (
     PATIENCE,
     Call,
@@ -67,7 +68,7 @@ from ._calls import (
     refuses,
 )
 from ._cancel import Attempt, cancel_atomic_at_each_checkpoint
-from ._conformance import DATA, holds, named, same
+from ._conformance import DATA
 from ._memories import PoisoningPool
 
 if TYPE_CHECKING:

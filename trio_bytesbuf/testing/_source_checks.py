@@ -50,6 +50,7 @@ import trio
 from .._errors import InspectionFailed, LimitExceeded, UnexpectedEof
 from ..io import Read, ReadInspectDecision
 from ..seq import BytesBuf, BytesView
+from ._asserting import holds, named, same
 from ._calls import (
     PATIENCE,
     Call,
@@ -65,7 +66,7 @@ from ._calls import (
     refuses,
 )
 from ._cancel import Attempt, cancel_atomic_at_each_checkpoint
-from ._conformance import DATA, AnIndex, holds, named, same
+from ._conformance import DATA, AnIndex
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

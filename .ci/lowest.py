@@ -17,7 +17,7 @@ PROJECT = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_t
 def lowest(requirements: list[str]) -> Iterator[str]:
     """Yield a constraint for each requirement."""
     for requirement in requirements:
-        match = re.match(r"([\w.-]+)(?:\[([\w,]+)\])?(?:>=([\w.]+))?", requirement)
+        match = re.match(r"([\w.-]+)(?:\[([\w,-]+)\])?(?:>=([\w.]+))?", requirement)
         assert match, requirement
         name, extras, version = match.groups()
         if name == PROJECT["name"]:

@@ -6,6 +6,8 @@ import contextlib
 import shutil
 import ssl
 import subprocess
+from functools import partial
+from pathlib import Path
 
 import attrs
 import pytest
@@ -15,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pairs import Steps, big_buffers, closing, noise, small_buffers, socketpair
 
-from trio_bytesbuf import BytesView
+from trio_bytesbuf import BufStream, BytesView
 from trio_bytesbuf.io import (
     GuardedStream,
     GuardedWrite,
@@ -825,3 +827,48 @@ async def test_connecting_without_a_context_trusts_nobody_unknown(contexts):
         await stream.aclose()
     with pytest.raises(OSError, match=f"localhost:{port}"):
         await open_ssl_over_tcp_stream("localhost", port)
+
+
+# The first program that a reader sees
+
+
+def the_readmes_server():
+    """The README's server of lines over TLS."""
+    readme = Path(__file__).parent.parent / "README.md"
+    program = readme.read_text(encoding="utf-8").split("```python\n")[1].split("```")[0]
+    names = {"__name__": "readme"}
+    exec(compile(program, str(readme), "exec"), names)
+    return names["shout"]
+
+
+async def test_the_readmes_server_shouts_and_refuses_one_client_and_not_the_others(
+    contexts, capsys
+):
+    """Lines come back in capitals; a line without an end costs its sender the connection."""
+    shout = the_readmes_server()
+    async with trio.open_nursery() as nursery:
+        serve = partial(serve_ssl_over_tcp, host="127.0.0.1")
+        listeners = await nursery.start(serve, shout, 0, contexts.server)
+        port = listeners[0].transport_listener.socket.getsockname()[1]
+
+        async def dial():
+            stream = await open_ssl_over_tcp_stream("localhost", port, ssl_context=contexts.client)
+            return BufStream(stream)
+
+        with trio.fail_after(10):
+            good, bad, quiet = await dial(), await dial(), await dial()
+            await quiet.aclose()
+            await bad.send_all(b"x" * 2_000)
+            with contextlib.suppress(trio.BrokenResourceError):
+                assert await bad.read_line() is None
+            await good.send_all("one\ntwo ½\nthr".encode())
+            assert await good.read_line() == b"ONE"
+            assert await good.read_line() == "TWO ½".encode()
+            await good.send_all(b"ee\n")
+            assert await good.read_line() == b"THREE"
+            await good.aclose()
+            await bad.aclose()
+            await trio.testing.wait_all_tasks_blocked(0.05)
+        (line,) = capsys.readouterr().err.splitlines()
+        assert "LimitExceeded(limit=1000, " in line
+        nursery.cancel_scope.cancel()

@@ -36,9 +36,7 @@ def number_of(text: str) -> object:
 def names_in(name: str) -> set[str]:
     tree = ast.parse((ROOT / "tests" / name).read_text())
     return {
-        node.name
-        for node in tree.body
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+        node.name for node in tree.body if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
     }
 
 

@@ -8,6 +8,8 @@ begin is frozen: the collector forgets it, and looks only at what these tests ma
 Law 1. Garbage is collected before anything is frozen, so none of it stays for good.
 Law 2. Nothing is ever thawed: that would bring back all of it. A test that has the collector
        find a global therefore puts it into a module that the test makes.
+
+And the conditions under which all of them can be run again, which `conditions` has.
 """
 
 from __future__ import annotations
@@ -15,6 +17,9 @@ from __future__ import annotations
 import gc
 
 import pytest
+from conditions import hostile_conditions as hostile_conditions
+from conditions import pytest_collection_modifyitems as pytest_collection_modifyitems
+from conditions import pytest_configure as pytest_configure
 
 
 def pytest_collection_finish() -> None:

@@ -437,6 +437,7 @@ def test_large_and_deep_types_are_compiled() -> None:
     assert codec.decode(codec.encode(made)) == made
 
 
+@pytest.mark.counts_garbage
 def test_a_type_that_is_nested_too_deeply_is_refused() -> None:
     """However deep, whoever finds it out: hashing, reading, naming or compiling it."""
     for kind in (lambda tp: list[tp], lambda tp: tuple[u8, tp], lambda tp: dict[u8, tp | None]):

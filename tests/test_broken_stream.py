@@ -109,6 +109,7 @@ async def test_what_arrived_before_a_reset_is_returned_first(nbytes, told_first,
                 await b.receive_view()
 
 
+@pytest.mark.counts_memory
 @pytest.mark.parametrize("nbytes", [16_384, 16_384 + 65_536], ids=["one read", "two reads"])
 async def test_a_reset_that_a_later_read_of_the_same_call_meets_is_for_the_next_call(nbytes):
     """The reads before it were full, so there is one more; what they brought is returned."""

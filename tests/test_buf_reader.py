@@ -802,6 +802,7 @@ async def test_a_buffered_reader_says_what_it_has() -> None:
     assert repr(await filled(b"abc")) == "<BufReader of 3 bytes, over <FakeRead with 0 bytes left>>"
 
 
+@pytest.mark.counts_memory
 async def test_over_a_socket_much_comes_at_once() -> None:
     """Ten thousand lines that a socket has at hand come with few receives."""
     ours, theirs = await socketpair()
@@ -813,6 +814,7 @@ async def test_over_a_socket_much_comes_at_once() -> None:
         assert ours.statistics().receive_calls <= 8
 
 
+@pytest.mark.counts_memory
 @pytest.mark.parametrize("way", ["receive_some", "receive_view"])
 async def test_little_reads_are_no_receive_each(way):
     """By trio's method as by ours, a hundred bytes one by one are one call of the source."""

@@ -203,6 +203,7 @@ def test_only_what_is_missing_is_asked_of_the_memory() -> None:
     assert ledger.asked == [10, 4]
 
 
+@pytest.mark.counts_memory
 def test_reserve_takes_the_default_memory_unless_told_otherwise() -> None:
     """What set_default_memory says holds for builders that exist already."""
     ledger, before = Ledger(), default_memory()

@@ -911,6 +911,7 @@ async def _lines_of(program) -> AsyncIterator[str]:
         yield line
 
 
+@pytest.mark.counts_memory
 def test_the_demonstration_shows_its_progress_as_lines(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -953,6 +954,7 @@ async def _finish(client: SocketStream, server: SocketStream) -> None:
     await client.send_eof()
 
 
+@pytest.mark.counts_memory
 @pytest.mark.parametrize("wrong", [_flip_a_byte, _lose_a_byte, _swap_two_views])
 def test_the_demonstration_notices_what_is_wrong(
     wrong: object, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
@@ -969,6 +971,7 @@ def test_the_demonstration_notices_what_is_wrong(
     )
 
 
+@pytest.mark.counts_memory
 def test_the_demonstration_reports_a_connection_that_breaks(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -986,6 +989,7 @@ def test_the_demonstration_reports_a_connection_that_breaks(
     assert captured.err.count("\n") == 1
 
 
+@pytest.mark.counts_memory
 def test_ctrl_c_in_a_demonstration_is_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     """It ends with what shells expect."""
 

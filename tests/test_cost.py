@@ -16,6 +16,8 @@ from pools import CountingPool
 
 from trio_bytesbuf import BytesBuf, BytesView
 
+pytestmark = pytest.mark.counts_memory
+
 
 @pytest.fixture
 def calls(monkeypatch) -> collections.Counter[str]:

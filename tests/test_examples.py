@@ -75,6 +75,7 @@ def test_optimal_path(printed) -> None:
     assert numbers(arrived) == [2 * len(HELLO + GOODBYE)]
 
 
+@pytest.mark.counts_memory
 def test_reuse(printed) -> None:
     """Lengths add up, and parts that are joined stay the pieces that they were."""
     before, after = b'The quick brown fox says "', b'" and jumps over the lazy dog.'
@@ -91,6 +92,7 @@ def test_reuse(printed) -> None:
     assert list(map(numbers, printed("bb_reuse"))) == [[sum(each), *each] for each in pieces]
 
 
+@pytest.mark.counts_memory
 def test_slice_by_slice_write(printed) -> None:
     """The message is as long in one-piece memory as in blocks of three bytes."""
     times, nbytes = 8888, 8888 * len(b"octarine")

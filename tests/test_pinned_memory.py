@@ -236,6 +236,7 @@ async def test_over_a_pool_a_large_message_is_not_copied() -> None:
 # How often the source is asked
 
 
+@pytest.mark.counts_memory
 @pytest.mark.parametrize("framing", [Lines(), LengthPrefixed(2), FixedLength(16)])
 async def test_many_messages_come_with_few_receives(framing) -> None:
     """Of 5,000 messages that are at hand, those of a whole receive come without any other."""

@@ -290,6 +290,7 @@ def default_restored() -> Iterator[None]:
     set_default_memory(before)
 
 
+@pytest.mark.counts_memory
 def test_the_default_memory_is_one_pool() -> None:
     """Without being told otherwise, the process has one pool, and builders use it."""
     pool = default_memory()

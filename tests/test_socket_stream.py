@@ -477,6 +477,7 @@ async def test_a_refused_or_cancelled_call_leaves_the_half_free(in_place):
 # Figures
 
 
+@pytest.mark.counts_memory
 async def test_statistics_count_bytes_and_calls_exactly(monkeypatch):
     """Each figure, after known traffic."""
     a, b = await socketpair()

@@ -2,8 +2,8 @@
 
     python tools/hostile_suite.py [MODE ...] [--short] [--files FILE ...] [--python PYTHON ...]
 
-The modes are told at the head of tests/conditions.py; all of them if none is named. --short runs the
-few files that are quick and use most of the library, for a minute; it is what CI does.
+The modes are told at the head of tests/conditions.py; all of them if none is named. --short runs
+the few files that are quick and use most of the library, for a minute; it is what CI does.
 Each interpreter needs what the tests need, and runs all modes. Exit code 1 if anything failed.
 """
 

@@ -135,7 +135,8 @@ def faked(name):
 def forget(name):
     above, _, last = name.rpartition(".")
     del sys.modules[name]
-    vars(sys.modules[above]).pop(last, None)
+    if above in sys.modules:  # else it was forgotten before
+        vars(sys.modules[above]).pop(last, None)
 
 def in_a_child(work):
     sys.stdout.flush()

@@ -444,7 +444,8 @@ class DescriptorStream(ReceivesSome, SendsAll, trio.abc.Stream):
             raise trio.ClosedResourceError("the end of this stream was announced by send_eof")
         if self._told_sending is not None:
             await self._refuse_to_go_on()
-        plan = SendPlan(pieces, nbytes) if len(pieces) > 1 else None
+        count = len(pieces)
+        plan = SendPlan(pieces, nbytes) if count > 1 else None
         await checkpoint_if_cancelled()
         try:
             while True:

@@ -1,7 +1,6 @@
 """Claims about release hooks: run once each, in time, and never while somebody sees the memory."""
 
 import contextlib
-import ctypes
 import gc
 import itertools
 import os
@@ -27,7 +26,8 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from machine import EXAMPLES_FACTOR, FORMS, Kept, Phoenix, fresh_bytes, read
+from leaving import HookError, LooksWhenItDies
+from machine import EXAMPLES_FACTOR, FORMS, Kept, Phoenix, fresh_bytes
 from planting import check_that_it_is_seen
 from test_pool import is_too_deep
 from threads import play_in_threads
@@ -41,10 +41,6 @@ INVERTED = bytes(range(255, -1, -1))
 """What hooks make of each byte: another one, whatever it was."""
 
 DATA = bytes(range(16))
-
-
-class HookError(Exception):
-    """What a hook raises in tests."""
 
 
 @attrs.define(eq=False)
@@ -237,18 +233,6 @@ def test_a_hook_is_checked_when_the_block_is_made() -> None:
 
 
 # Garbage
-
-
-class LooksWhenItDies:
-    """Part of a cycle. Its finalizer reads the view that is in the same garbage."""
-
-    def __init__(self, view: BytesView, seen: list[bytes], pieces: bool) -> None:
-        self.cycle, self.seen = self, seen
-        self.held = view.pieces if pieces else view
-
-    def __del__(self) -> None:
-        _release.run_hooks_that_are_due()
-        self.seen.append(read(self.held) if isinstance(self.held, tuple) else bytes(self.held))
 
 
 @pytest.mark.parametrize("generation", [0, 1, 2])
@@ -947,33 +931,6 @@ def test_an_accident_in_a_process_of_its_own_harms_nothing(accident: Callable[[]
     assert (result.returncode, result.stderr) == (0, "")
 
 
-def leave(where: str, error: str) -> None:
-    """End a process with a lease in some place. Run in a process."""
-
-    def hook() -> None:
-        os.write(1, b"hook")
-        if error:
-            raise HookError(error)
-
-    buf = BytesBuf.from_blocks([Block(bytearray(16), on_release=hook)])
-    buf.put_slice(b"bytes")
-    view = buf.consume_all()
-    if where == "cycle":
-        cycle: list[object] = [view]
-        cycle.append(cycle)
-    elif where == "finalizer":
-        sys.modules["__main__"].left = LooksWhenItDies(view, [], False)
-    elif where == "thread":
-        forever = threading.Event()
-        threading.Thread(target=lambda _: forever.wait(), args=(view,), daemon=True).start()
-    elif where == "for ever":
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(view))
-    elif where == "callback":
-        gc.callbacks.append(lambda *_, kept=view: kept)
-    else:
-        sys.modules[where].left = view
-
-
 @pytest.mark.parametrize(
     ("where", "outputs"),
     [
@@ -993,6 +950,6 @@ def leave(where: str, error: str) -> None:
 @pytest.mark.parametrize("error", ["", "at the very end"])
 def test_the_end_of_the_interpreter_is_silent(where: str, outputs: set[str], error: str) -> None:
     """Wherever a lease is at the end: its hook runs once or not at all; nobody complains."""
-    result = in_a_process(f"import json, test_release; test_release.leave({where!r}, {error!r})")
+    result = in_a_process(f"import json, leaving; leaving.leave({where!r}, {error!r})")
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout in outputs

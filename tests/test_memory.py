@@ -48,7 +48,9 @@ from trio_bytesbuf.mem import (
 )
 from trio_bytesbuf.testing import (
     CountingMemory,
+    FailingMemory,
     FixedBlockMemory,
+    HookCalls,
     PoisoningPool,
     TransparentMemory,
     check_laws,
@@ -83,6 +85,7 @@ PROVIDERS: dict[str, Callable[[], Memory]] = {
     ),
     "counting": lambda: CountingMemory(GlobalPool()),
     "counting a capped one": lambda: CountingMemory(OpaqueMemory(CappedPool(16 * MIB))),
+    "failing, but not yet": lambda: FailingMemory(GlobalPool(), HookCalls(MemoryError)),
     "transparent": TransparentMemory,
     "blocks of 7": lambda: FixedBlockMemory(7),
     "blocks of a page": lambda: FixedBlockMemory(4096),

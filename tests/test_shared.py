@@ -234,15 +234,30 @@ def checksum(view: BytesView) -> str:
     return hashlib.sha256(view.to_bytes()).hexdigest()
 
 
+LEFT: set[str] = set()
+"""Mappings that other files have left: what is frozen with a test's frames stays (conftest.py)."""
+
+
+@pytest.fixture(autouse=True, scope="module")
+def others_left() -> None:
+    """Know what was there before."""
+    LEFT.update(all_mappings())
+
+
+def all_mappings() -> list[str]:
+    """Return device, inode and name of each mapping of a block, as often as it is mapped."""
+    lines = Path("/proc/self/maps").read_text().splitlines()
+    return [" ".join(line.split()[3:]) for line in lines if NAME in line]
+
+
 def mappings() -> set[str]:
     """Return device, inode and name of each of our mappings in this process."""
-    lines = Path("/proc/self/maps").read_text().splitlines()
-    return {" ".join(line.split()[3:]) for line in lines if NAME in line}
+    return {*all_mappings()} - LEFT
 
 
 def numbers_of_mappings() -> int:
     """Count the mappings of blocks, those of the same block too."""
-    return Path("/proc/self/maps").read_text().count(NAME)
+    return sum(mapping not in LEFT for mapping in all_mappings())
 
 
 def descriptors() -> int:

@@ -449,6 +449,13 @@ def small_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("small_tasks")
+def test_the_benchmark_needs_no_other_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the README installs for it is enough: checksums are in another."""
+    monkeypatch.setitem(sys.modules, "siphashc", None)
+    assert main(["bench", "--turns", "1"]) == 0
+
+
+@pytest.mark.usefixtures("small_tasks")
 def test_the_benchmark_prints_a_table(capfd: pytest.CaptureFixture[str]) -> None:
     """A line for each task below a head, none wider than 80 columns."""
     assert main(["bench", "--turns", "3"]) == 0

@@ -216,7 +216,7 @@ async def frames_plain(stream: trio.SocketStream) -> int:
 async def orders_here(stream: trio.SocketStream) -> int:
     """Count messages in batches."""
     count = 0
-    channel = TypedReceiveChannel(SocketStream(stream), Order)
+    channel = TypedReceiveChannel(SocketStream(stream), Order, checks_checksums=False)  # none come
     async for batch in channel.batches():
         for _order in batch:
             count += 1

@@ -16,6 +16,8 @@ Law 2. `counts_memory` marks tests that count receives, blocks or pieces of the 
        does.
 Law 3. `counts_garbage` marks tests that count collections, or go to the end of Python's stack,
        where what the collector is to call finds no room: `gc` leaves them out.
+Law 4. `traces_memory` marks tests that trace every allocation of the process, to within what the
+       other thread of `threads` keeps: that leaves them out.
 
 Without the variable this file does nothing but know the marks.
 """
@@ -39,7 +41,7 @@ from trio_bytesbuf.testing import PoisoningPool
 MODES = ("poisoned", "tiny", "dev", "gc", "threads")
 MODE = os.environ.get("TRIO_BYTESBUF_SUITE", "")
 
-LEFT_OUT = {"tiny": "counts_memory", "gc": "counts_garbage"}
+LEFT_OUT = {"tiny": "counts_memory", "gc": "counts_garbage", "threads": "traces_memory"}
 """Which mark has a test left out of a mode."""
 
 SHOWN_PIECES = {
@@ -78,6 +80,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Know the marks, and begin the mode."""
     config.addinivalue_line("markers", "counts_memory: counts receives, blocks or pieces")
     config.addinivalue_line("markers", "counts_garbage: counts collections")
+    config.addinivalue_line("markers", "traces_memory: traces what the process allocates")
     if MODE and MODE not in MODES:
         raise pytest.UsageError(f"TRIO_BYTESBUF_SUITE is one of {', '.join(MODES)}, not {MODE!r}")
     if MODE == "dev" and not sys.flags.dev_mode:

@@ -493,8 +493,8 @@ class Netstring(Framing):
     """Frames such as ``5:hello,``: the length in digits, a colon, the payload, a comma.
 
     Source: D. J. Bernstein, "Netstrings", 1997. A length with a leading zero is refused, and so is
-    anything else in the comma's place, once it is there. Of a frame that is skipped while it arrives
-    (`skip_frame`), what stands in the comma's place is dropped unseen, as the payload is.
+    anything else in the comma's place, once it is there. Of a frame that is skipped while it
+    arrives, what stands in the comma's place is dropped unseen, as the payload is.
     """
 
     _wraps_anything = True

@@ -494,7 +494,7 @@ class Netstring(Framing):
 
     Source: D. J. Bernstein, "Netstrings", 1997. A length with a leading zero is refused, and so is
     anything else in the comma's place, once it is there. Of a frame that is skipped while it
-    arrives (`skip_frame`), what stands in the comma's place is dropped unseen, as the payload is.
+    arrives, what stands in the comma's place is dropped unseen, as the payload is.
     """
 
     _wraps_anything = True

@@ -220,7 +220,7 @@ async def test_hooks_fail_before_or_behind_the_call() -> None:
     assert [each.ended for each in table.attempts] == ["MemoryError", "completed"]
 
 
-@pytest.mark.skipif(not Allocations.can_fail(), reason="this Python has no set_nomemory")
+@pytest.mark.skipif(not Allocations.can_fail(), reason="no set_nomemory here, or coverage watches")
 async def test_allocations_fail_in_every_step() -> None:
     """Each step of the operation, from checkpoint to checkpoint, has its own first allocation."""
 

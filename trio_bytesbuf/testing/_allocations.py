@@ -4,14 +4,18 @@ CPython's own tests have the switch for it, `_testcapi.set_nomemory`, which not 
 stands for the whole process; so it is on only while a step of the operation runs, and off while
 the operation waits and others run. How many allocations a step makes cannot be asked: whether one
 failed in it is found out by allocating until one does.
+
+What watches the program line by line (coverage, a debugger, a profiler) allocates in each step as
+well, and would be struck in the operation's place; so nothing may.
 """
 
 from __future__ import annotations
 
 import contextlib
 import importlib
+import sys
 import types
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from ._faults import Fault
 
@@ -25,6 +29,17 @@ with contextlib.suppress(ImportError):  # on a build without CPython's own tests
     _testcapi = importlib.import_module("_testcapi")
 
 
+MONITORING_TOOLS: Final = 6
+"""How many can use `sys.monitoring` at a time."""
+
+
+def _is_watched() -> bool:
+    if sys.gettrace() is not None or sys.getprofile() is not None:
+        return True
+    monitoring = getattr(sys, "monitoring", None)  # from 3.12 on
+    return monitoring is not None and any(map(monitoring.get_tool, range(MONITORING_TOOLS)))
+
+
 class Allocations(Fault):
     """The n-th allocation of a step of the operation fails, then those of its next step.
 
@@ -32,12 +47,15 @@ class Allocations(Fault):
     the operation count. Let it not wait for the system: trio's own books are not made for it.
 
     Raises:
-      RuntimeError: this build of Python cannot do so; see `can_fail`.
+      RuntimeError: this Python cannot do so now; see `can_fail`.
     """
 
     def __init__(self) -> None:
         if not self.can_fail():
-            raise RuntimeError("this build of Python has no _testcapi.set_nomemory")
+            raise RuntimeError(
+                "allocations fail only where Python has _testcapi.set_nomemory, and while nothing "
+                "watches what runs: no coverage, no debugger, no profiler"
+            )
         self.begin()
 
     def __repr__(self) -> str:
@@ -45,8 +63,8 @@ class Allocations(Fault):
 
     @staticmethod
     def can_fail() -> bool:
-        """Say whether this build of Python can do so."""
-        return hasattr(_testcapi, "set_nomemory")
+        """Say whether this build of Python can do so, and nothing watches what runs."""
+        return hasattr(_testcapi, "set_nomemory") and not _is_watched()
 
     def begin(self) -> None:
         """See `Fault.begin`."""

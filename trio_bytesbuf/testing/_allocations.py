@@ -50,6 +50,8 @@ class Allocations(Fault):
       RuntimeError: this Python cannot do so now; see `can_fail`.
     """
 
+    struck: str
+
     def __init__(self) -> None:
         if not self.can_fail():
             raise RuntimeError(

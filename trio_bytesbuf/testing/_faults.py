@@ -76,6 +76,7 @@ class Fault(abc.ABC):
 class _Counting(Fault):
     """A fault that counts the calls as they come."""
 
+    struck: str
     _at = 0
     _calls = 0
     _is_armed = False

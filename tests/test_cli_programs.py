@@ -411,7 +411,9 @@ def test_a_value_that_is_very_deep_is_told_down_to_a_level() -> None:
     deep: list[object] = []
     for _ in range(200):
         deep = [deep]
-    json.dumps(jsonable(deep))
+    told = json.dumps(jsonable(deep))
+    assert told.startswith("[[[")
+    assert '"[[[' in told
 
 
 # bench

@@ -276,6 +276,10 @@ async def test_a_client_that_is_gone_in_the_middle_harms_nobody(address) -> None
             with trio.fail_after(PATIENCE), contextlib.suppress(trio.BrokenResourceError):
                 while await stream.receive_some():
                     pass
+    async with await connect(address) as stream:
+        await stream.send_all(HELLO)
+        with trio.fail_after(PATIENCE):
+            assert (await stream.receive_some()).startswith(b"HTTP/1.1 101 ")
 
 
 async def test_a_client_that_reads_nothing_is_left_soon(monkeypatch) -> None:

@@ -6,7 +6,7 @@ million comparisons were half of what our own tests took here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final, NoReturn
 
 from .._errors import BytesBufError
@@ -54,14 +54,21 @@ def refuses(
     what = named(thing, name, args)
     try:
         found = getattr(thing, name)(*args)
-    except Exception as error:
-        is_ours = isinstance(error, BytesBufError) and not issubclass(kind, BytesBufError)
-        if not isinstance(error, kind) or is_ours:  # ours are ValueErrors and so on as well
-            raise AssertionError(f"{what} raised {error!r}, not {kind.__name__}") from error
-        for field, value in fields.items():
-            same(getattr(error, field), value, f"the {field} of what {what} raised")
+    except Exception as error:  # noqa: BLE001  # it is held to what is wanted
+        is_error(error, kind, fields, what)
     else:
         raise AssertionError(f"{what} returned {found!r}, not {kind.__name__}")
+
+
+def is_error(
+    error: Exception, kind: type[Exception], fields: Mapping[str, object], what: str
+) -> None:
+    """Hold what a call has raised to be of `kind`, with these attributes."""
+    is_ours = isinstance(error, BytesBufError) and not issubclass(kind, BytesBufError)
+    if not isinstance(error, kind) or is_ours:  # ours are ValueErrors and so on as well
+        raise AssertionError(f"{what} raised {error!r}, not {kind.__name__}") from error
+    for field, value in fields.items():
+        same(getattr(error, field), value, f"the {field} of what {what} raised")
 
 
 def named(thing: object, name: str, args: Iterable[object] = ()) -> str:

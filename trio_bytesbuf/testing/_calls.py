@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 import trio
 import trio.testing
 
-from .._errors import BytesBufError
 from ..seq import BytesBuf, Memory
-from ._asserting import holds, named, same
+from ._asserting import holds, is_error, named, same
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -60,12 +59,8 @@ async def refuses(thing: object, call: Call, kind: type[Exception], **fields: ob
     try:
         with trio.fail_after(PATIENCE):
             found = await getattr(thing, name)(*args)
-    except Exception as error:
-        is_ours = isinstance(error, BytesBufError) and not issubclass(kind, BytesBufError)
-        if not isinstance(error, kind) or is_ours:  # ours are ValueErrors and so on as well
-            raise AssertionError(f"{what} raised {error!r}, not {kind.__name__}") from error
-        for field, value in fields.items():
-            same(getattr(error, field), value, f"the {field} of what {what} raised")
+    except Exception as error:  # noqa: BLE001  # it is held to what is wanted
+        is_error(error, kind, fields, what)
     else:
         raise AssertionError(f"{what} returned {found!r}, not {kind.__name__}")
 

@@ -16,8 +16,9 @@ Law 2. `counts_memory` marks tests that count receives, blocks or pieces of the 
        does.
 Law 3. `counts_garbage` marks tests that count collections, or go to the end of Python's stack,
        where what the collector is to call finds no room: `gc` leaves them out.
-Law 4. `traces_memory` marks tests that trace every allocation of the process, to within what the
-       other thread of `threads` keeps: that leaves them out.
+Law 4. `needs_process` marks tests of what the other thread of `threads` would feel or add to: they
+       trace every allocation of the process, let one fail, or plant a bug in the memory that both
+       use. That mode leaves them out.
 
 Without the variable this file does nothing but know the marks.
 """
@@ -41,7 +42,7 @@ from trio_bytesbuf.testing import PoisoningPool
 MODES = ("poisoned", "tiny", "dev", "gc", "threads")
 MODE = os.environ.get("TRIO_BYTESBUF_SUITE", "")
 
-LEFT_OUT = {"tiny": "counts_memory", "gc": "counts_garbage", "threads": "traces_memory"}
+LEFT_OUT = {"tiny": "counts_memory", "gc": "counts_garbage", "threads": "needs_process"}
 """Which mark has a test left out of a mode."""
 
 SHOWN_PIECES = {
@@ -80,7 +81,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Know the marks, and begin the mode."""
     config.addinivalue_line("markers", "counts_memory: counts receives, blocks or pieces")
     config.addinivalue_line("markers", "counts_garbage: counts collections")
-    config.addinivalue_line("markers", "traces_memory: traces what the process allocates")
+    config.addinivalue_line("markers", "needs_process: another thread that leases would feel it")
     if MODE and MODE not in MODES:
         raise pytest.UsageError(f"TRIO_BYTESBUF_SUITE is one of {', '.join(MODES)}, not {MODE!r}")
     if MODE == "dev" and not sys.flags.dev_mode:

@@ -16,9 +16,12 @@ from trio_bytesbuf.testing import Allocations, FakeWrite, check_laws, fail_at_ea
 from trio_bytesbuf.wire import MessageDecoder, MessageEncoder, TypedSendChannel
 from trio_bytesbuf.wire._format import HEADER_NBYTES
 
-pytestmark = pytest.mark.skipif(
-    not Allocations.can_fail(), reason="no set_nomemory here, or coverage watches"
-)
+pytestmark = [
+    pytest.mark.needs_process,
+    pytest.mark.skipif(
+        not Allocations.can_fail(), reason="no set_nomemory here, or coverage watches"
+    ),
+]
 
 SMALL = BytesView(b"small")
 LARGE = BytesView.from_views([BytesView(bytes([65 + n]) * 700) for n in range(5)])

@@ -98,3 +98,23 @@ def test_the_program_is_installed_under_its_name() -> None:
     [(name, value)] = PROJECT["scripts"].items()
     assert name == SCRIPT
     assert importlib.metadata.EntryPoint(name, value, "console_scripts").load() is main
+
+
+RATIO = re.compile(r"(\d+\.\d+) ×")
+
+
+def test_what_the_readme_says_of_costs_is_said_by_the_page_about_them() -> None:
+    """Each ratio of the README's table stands on docs/costs.md, which has them from the tables."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    table = readme.partition("| | here ÷ rival |")[2].partition("\n\n")[0]
+    told = set(RATIO.findall(table))
+    assert len(told) > 10
+    assert told <= set(RATIO.findall((ROOT / "docs" / "costs.md").read_text(encoding="utf-8")))
+
+
+def test_the_page_about_costs_leads_to_every_table_that_is_kept() -> None:
+    """No table of bench/results is forgotten, and no link to one is dead."""
+    page = (ROOT / "docs" / "costs.md").read_text(encoding="utf-8")
+    linked = set(re.findall(r"\.\./bench/results/(\w+)\.md", page))
+    kept = {path.stem for path in (ROOT / "bench" / "results").glob("*.md")} - {"README"}
+    assert linked == kept

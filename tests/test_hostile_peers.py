@@ -254,7 +254,7 @@ async def test_the_smallest_items_are_so_many_times_as_large_as_their_message(tp
 # Dripping
 
 
-@pytest.mark.traces_memory
+@pytest.mark.needs_process
 @each_kind
 async def test_a_drip_costs_what_it_brings(kind: Kind) -> None:
     """An item that comes byte by byte is received, for at most 8 times its bytes."""

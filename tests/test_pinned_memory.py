@@ -153,7 +153,7 @@ async def drip(reader: Any, wait: Callable[[Any], Awaitable[object]]) -> int:
         tracemalloc.stop()
 
 
-@pytest.mark.traces_memory
+@pytest.mark.needs_process
 @pytest.mark.parametrize("name", ["read_exactly", "read_line", "lines", "frames"])
 async def test_a_peer_that_drips_costs_the_bytes_it_sends(name) -> None:
     """Of 5,000 bytes that came one by one there are no 5,000 pieces."""

@@ -519,6 +519,7 @@ def extend_reserves_before_it_is_refused(patch):
     patch.setattr(BytesBuf, "extend", reserve_first)
 
 
+@pytest.mark.needs_process
 @pytest.mark.parametrize(("plant", "symptom", "machine"), BUGS)
 def test_the_machine_sees_every_planted_bug(plant, symptom, machine, monkeypatch) -> None:
     """With the bug, some step shows what should never be seen: the bug's own symptom."""

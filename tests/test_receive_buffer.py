@@ -344,7 +344,7 @@ def test_frames_over_many_pieces_walk_over_each_piece_once(framing, way) -> None
     assert count.walked < 8 * pieces
 
 
-@pytest.mark.traces_memory
+@pytest.mark.needs_process
 @pytest.mark.parametrize("piece_nbytes", [1, 7, 100, 511, 600])
 def test_what_drips_in_costs_the_memory_of_its_bytes(piece_nbytes) -> None:
     """However small the pieces: at most twice the bytes and a constant, also at the worst time."""

@@ -14,8 +14,9 @@ Law 2. `counts_memory` marks tests that count receives, blocks or pieces of the 
        look at the pool that it is; so do examples in the docs that show pieces (`SHOWN_PIECES`).
        In blocks of one byte they count something else: `tiny` leaves them out, and no other mode
        does.
-Law 3. `counts_garbage` marks tests that count collections, or go to the end of Python's stack,
-       where what the collector is to call finds no room: `gc` leaves them out.
+Law 3. `counts_garbage` marks tests that count collections, or the steps of a program, to which what
+       the collector calls adds; and tests where that finds no room: at the end of Python's stack,
+       or where memory is lacking. `gc` leaves them out.
 Law 4. `needs_process` marks tests of what the other thread of `threads` would feel or add to: they
        trace every allocation of the process, let one fail, or plant a bug in the memory that both
        use. That mode leaves them out.
@@ -80,7 +81,7 @@ CRUMBS = 300
 def pytest_configure(config: pytest.Config) -> None:
     """Know the marks, and begin the mode."""
     config.addinivalue_line("markers", "counts_memory: counts receives, blocks or pieces")
-    config.addinivalue_line("markers", "counts_garbage: counts collections")
+    config.addinivalue_line("markers", "counts_garbage: counts collections, or has no room for them")
     config.addinivalue_line("markers", "needs_process: another thread that leases would feel it")
     if MODE and MODE not in MODES:
         raise pytest.UsageError(f"TRIO_BYTESBUF_SUITE is one of {', '.join(MODES)}, not {MODE!r}")

@@ -17,6 +17,7 @@ from trio_bytesbuf.wire import MessageDecoder, MessageEncoder, TypedSendChannel
 from trio_bytesbuf.wire._format import HEADER_NBYTES
 
 pytestmark = [
+    pytest.mark.counts_garbage,
     pytest.mark.needs_process,
     pytest.mark.skipif(
         not Allocations.can_fail(), reason="no set_nomemory here, or coverage watches"

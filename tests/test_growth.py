@@ -17,6 +17,8 @@ import trio_bytesbuf
 from trio_bytesbuf import BytesBuf, BytesReader, BytesView, as_buf
 from trio_bytesbuf.seq import _pieces
 
+pytestmark = pytest.mark.counts_garbage
+
 PACKAGE = str(Path(trio_bytesbuf.__file__).parent)
 
 MOST_GROWTH = 2.3

@@ -510,6 +510,7 @@ def test_a_stream_reads_into_the_first_block_however_small() -> None:
     trio.run(main)
 
 
+@pytest.mark.counts_garbage
 def test_a_provider_that_asks_itself_for_as_much_is_told_by_python() -> None:
     """There is no end to it but that of the stack, and the error says so."""
 

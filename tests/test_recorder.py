@@ -108,6 +108,7 @@ async def test_a_stream_is_let_go_when_it_was_closed() -> None:
     assert recorder.samples[-1].streams["a"] == Totals(0, 100, 0)
 
 
+@pytest.mark.counts_garbage
 def test_a_tick_without_a_sample_is_two_looks_at_the_clock() -> None:
     """No statistics are asked for; the functions entered are two for each tick."""
     recorder = FlowRecorder(interval=1000)

@@ -46,6 +46,7 @@ SCRIPTS = (
     "growth",
     "codec_alone",
     "typed",
+    "floors",
 )
 DRAWING = {"lease_by_size", "join_or_gather", "receive", "growth"}
 

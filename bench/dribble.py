@@ -14,7 +14,7 @@ fresh process that gets one line, byte by byte, and takes it as `bytes` when it 
 
 The first two also with three delimiters. No socket takes part, which would cost more than all
 this. A stream, of whatever library, costs a checkpoint for each byte, which is most of its time:
-ours goes up to 16 MiB, or N; it takes minutes. The others stop earlier, too.
+ours goes up to 4 MiB, or N; it takes minutes. The others stop there or earlier, too.
 
 How to read it: nanoseconds of processor time for each byte of the line's second half; what counts
 is that they are the same in each line of the table. Peak memory is how much more of it is resident
@@ -55,17 +55,20 @@ SLICE_NBYTES = 16_384
 WARM_UP_NBYTES = 1000
 """A line before the one that counts: for the interpreter, and what is allocated only once."""
 
-STREAM_MIB = 16
+STREAM_MIB = 4
 """How long a line the streams get if nobody says otherwise."""
+
+DECODER_MIB = 16
+"""How long a line the decoders get, for each of whose bytes there is no checkpoint."""
 
 TIMES_AT_MOST = 1.3
 """How much more a byte of the longest line may cost than one of the shortest. A guess: it would be
-16 or 64 times as much where each byte is searched again."""
+64 or 256 times as much where each byte is searched again."""
 
 QUICK_NBYTES = MIB >> 2
 """How long a line everybody gets in a smoke test."""
 
-LONG_NBYTES = 16 * MIB
+LONG_NBYTES = 4 * MIB
 """From this length on a line comes once, not three times: it takes minutes."""
 
 MEMORY_AT_MOST = 2.2
@@ -194,15 +197,15 @@ class Rival:
 
 
 RIVALS = {
-    DECODER: Rival(partial(with_decoder, ONE), most_mib=64),
-    f"{DECODER}, 3 delimiters": Rival(partial(with_decoder, THREE), most_mib=64),
+    DECODER: Rival(partial(with_decoder, ONE), most_mib=DECODER_MIB),
+    f"{DECODER}, 3 delimiters": Rival(partial(with_decoder, THREE), most_mib=DECODER_MIB),
     STREAM: Rival(partial(run_trio, partial(with_stream, ONE))),
     f"{STREAM}, 3 delimiters": Rival(partial(run_trio, partial(with_stream, THREE))),
     "asyncio": Rival(run_asyncio, most_mib=4),
     "anyio": Rival(partial(run_trio, with_anyio), most_mib=4),
     "tricycle": Rival(partial(run_trio, with_tricycle), most_mib=1),
 }
-LENGTHS = (MIB >> 4, MIB >> 2, MIB, MIB << 2, MIB << 4, MIB << 6)
+LENGTHS = (MIB >> 4, MIB >> 2, MIB, MIB << 2, MIB << 4)
 UNITS = {"ns": "ns of CPU for each byte", "memory": "peak memory ÷ length"}
 
 Answers: TypeAlias = Mapping[str, Sequence[Mapping[str, float]]]

@@ -39,7 +39,8 @@ class SocketStream(SendsEof, DescriptorStream, trio.abc.HalfCloseableStream):
         socket is then used by both; close either.
       memory: where received bytes go; the process's pool if not given.
       max_receive_nbytes: the most bytes that one system call asks for, at least 1. Small receives
-        ask for less anyway; a program with very many busy connections may want less.
+        ask for less anyway; a program with very many busy connections may want less, and so may
+        one that does little with the bytes, on a machine whose system calls are cheap.
 
     Raises:
       TypeError: `socket` is neither, or `max_receive_nbytes` is no integer.

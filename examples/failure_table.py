@@ -12,10 +12,10 @@ import itertools
 from collections.abc import Iterator
 
 import trio
-from failing import buffering, files, relays, streams, typed
+from failing import buffering, datagrams, files, listening, relays, streams, tls, typed
 from failing.place import Case, faults, table_of
 
-ROOMS = (streams, buffering, typed, relays, files)
+ROOMS = (streams, buffering, typed, relays, files, listening, datagrams, tls)
 
 
 def cases() -> Iterator[Case]:

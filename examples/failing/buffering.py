@@ -72,7 +72,7 @@ async def send_lines(it: Place) -> None:
     """Be a peer that sends lines, and the end."""
     with contextlib.suppress(trio.BrokenResourceError):
         await it.peer.send_all(b"".join(line + b"\n" for line in LINES))
-        await it.peer.send_eof()
+        await it.end()
 
 
 class Section(Framing):

@@ -9,7 +9,7 @@ import errno
 import gc
 import hashlib
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -164,35 +164,55 @@ class Case:
 
 
 SENDS = WRITES | {"shutdown"}
+IN = READS | {"recvfrom_into", "recvmsg_into"}
+OUT = WRITES | {"sendto"}
+
+OF_A_KIND: dict[str, tuple[Collection[str], tuple[int, ...]]] = {
+    "reset reads": (READS, (errno.ECONNRESET, errno.ENOBUFS)),
+    "reset writes": (SENDS, (errno.ECONNRESET, errno.EPIPE, errno.ENOBUFS)),
+    "disk": (READS | WRITES | {"fsync", "fstat"}, (errno.EIO, errno.ENOSPC)),
+    "EMFILE": (("open", "dup", "accept"), (errno.EMFILE,)),
+    "make": (
+        ("socket", "setsockopt", "bind", "listen", "stat", "lstat", "unlink"),
+        (errno.EMFILE, errno.ENOMEM, errno.EACCES),
+    ),
+    "accept": (
+        ("accept",),
+        (errno.ECONNABORTED, errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM),
+    ),
+    "connect": (("socket", "connect"), (errno.ECONNREFUSED, errno.ETIMEDOUT, errno.EMFILE)),
+    "datagrams in": (IN, (errno.ENOBUFS, errno.ECONNREFUSED)),
+    "datagrams out": (OUT, (errno.ENOBUFS, errno.ECONNREFUSED, errno.EMSGSIZE)),
+    "segment": (
+        ("memfd_create", "ftruncate", "fstat", "open"),
+        (errno.EMFILE, errno.ENOMEM, errno.EACCES),
+    ),
+}
+"""Which calls fail, and with what."""
 
 
 def faults(kind: str) -> Iterator[tuple[str, Fault, HookCalls]]:
     """Yield the failures of a kind: a name, what strikes, and what counts the hooks."""
     quiet = HookCalls(MemoryError)
+    of, numbers = OF_A_KIND.get(kind, ((), ()))
+    for number in numbers:
+        yield errno.errorcode[number], SystemCalls(number, of=of), quiet
     match kind:
         case "busy":
-            yield "EAGAIN, 3 times", SystemCalls(errno.EAGAIN, of=READS | WRITES, times=3), quiet
+            of = IN | OUT | {"accept"}
+            yield "EAGAIN, 3 times", SystemCalls(errno.EAGAIN, of=of, times=3), quiet
         case "short":
             for nbytes in LENGTHS:
                 name = f"short: {nbytes}"
                 yield name, SystemCalls(max_bytes=nbytes), quiet
-        case "reset reads":
-            for number in (errno.ECONNRESET, errno.ENOBUFS):
-                yield errno.errorcode[number], SystemCalls(number, of=READS), quiet
-        case "reset writes":
-            for number in (errno.ECONNRESET, errno.EPIPE, errno.ENOBUFS):
-                yield errno.errorcode[number], SystemCalls(number, of=SENDS), quiet
-        case "disk":
-            for number in (errno.EIO, errno.ENOSPC):
-                of = READS | WRITES | {"fsync", "fstat"}
-                yield errno.errorcode[number], SystemCalls(number, of=of), quiet
-        case "EMFILE":
-            yield "EMFILE", SystemCalls(errno.EMFILE, of=("open", "dup", "accept")), quiet
         case "memory":
             calls = HookCalls(MemoryError)
             yield "MemoryError", calls, calls
         case "hook":
             calls = HookCalls(lambda: Planted("planted"))
+            yield "a hook raises", calls, calls
+        case "hook, done":
+            calls = HookCalls(lambda: Planted("planted"), before=False)
             yield "a hook raises", calls, calls
 
 

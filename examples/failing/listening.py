@@ -75,6 +75,7 @@ async def connect(it: Place) -> None:
 async def connect_and_wait(it: Place) -> None:
     """Be a peer that connects, and waits until it is over."""
     async with await open_client(it) as it.peer:
+        it.is_over.set()
         await trio.sleep_forever()
 
 
@@ -106,8 +107,7 @@ async def nobody_was_sent_away(it: Place, attempt: FailureAttempt) -> str:
         assert isinstance(attempt.error, (OSError, Planted, MemoryError)), repr(attempt.error)
         assert it.stream is None
         await accept(it)
-    while it.peer is None:
-        await trio.sleep(0)
+    await it.is_over.wait()
     await they_talk(it.peer, it.stream)
     await takes_the_next(it)
     return "resumed" if attempt.error is not None else ""

@@ -44,7 +44,7 @@ WRITES: Final = frozenset({"write", "writev", "pwritev", "pwrite", "send", "send
 
 OF_OS: Final = ("read", "readv", "preadv", "pread", "write", "writev", "pwritev", "pwrite")
 OF_OS_TOO: Final = ("sendfile", "fsync", "fstat", "open", "dup", "lseek")
-OF_FILES: Final = ("stat", "lstat", "unlink", "memfd_create", "ftruncate")
+OF_FILES: Final = ("stat", "lstat", "readlink", "unlink", "memfd_create", "ftruncate")
 OF_SOCKETS: Final = ("connect", "shutdown", "accept", "recv", "recvfrom", "recvfrom_into")
 OF_SOCKETS_TOO: Final = ("recvmsg_into", "recv_into", "send", "sendmsg", "sendto")
 OF_LISTENING: Final = ("bind", "listen", "setsockopt")

@@ -12,10 +12,21 @@ import itertools
 from collections.abc import Iterator
 
 import trio
-from failing import buffering, datagrams, files, listening, relays, streams, tls, typed
+from failing import (
+    buffering,
+    codecs,
+    datagrams,
+    files,
+    lending,
+    listening,
+    relays,
+    streams,
+    tls,
+    typed,
+)
 from failing.place import Case, faults, table_of
 
-ROOMS = (streams, buffering, typed, relays, files, listening, datagrams, tls)
+ROOMS = (streams, buffering, typed, relays, files, codecs, listening, datagrams, tls, lending)
 
 
 def cases() -> Iterator[Case]:

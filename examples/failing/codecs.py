@@ -5,7 +5,7 @@ ends before the message whose codec raised, and in that message's turn the codec
 """
 
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import trio
@@ -24,7 +24,8 @@ class Words(Codec[str]):
     """Text as UTF-8, by functions that are to fail."""
 
     def __init__(self, calls: HookCalls | None = None) -> None:
-        self._encode, self._decode = str.encode, self._read
+        self._encode: Callable[[str], bytes] = str.encode
+        self._decode: Callable[[bytes | memoryview | BytesView], str] = self._read
         if calls is not None:
             self._encode, self._decode = calls.wrap(str.encode), calls.wrap(self._read)
 

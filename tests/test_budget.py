@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import hashlib
 import os
@@ -21,8 +22,8 @@ from pairs import big_buffers, closing, noise, put_now, receive_exactly, small_b
 
 from trio_bytesbuf import BudgetExceeded, BytesView, CappedPool, SocketStream, relay, serve_tcp
 from trio_bytesbuf.io import open_tcp_listeners, open_tcp_stream
-from trio_bytesbuf.mem import Memory
-from trio_bytesbuf.testing import check_laws
+from trio_bytesbuf.mem import Memory, _ledger
+from trio_bytesbuf.testing import FailureAttempt, HookCalls, check_laws, fail_at_each_call
 
 PAGE = 4096
 PATIENCE = 20
@@ -397,6 +398,52 @@ async def test_a_lost_hint_delays_and_does_no_more(monkeypatch: pytest.MonkeyPat
             await trio.testing.wait_all_tasks_blocked()
             _release._OUT.clear()
             held.clear()
+
+
+def test_a_request_that_finds_no_memory_half_way_holds_up_nobody(monkeypatch) -> None:
+    """Whichever allocation fails: who waits for the rest of the budget has it at once."""
+    nbytes = 262_144 + 65_536  # two blocks
+    calls = HookCalls(MemoryError)
+    monkeypatch.setattr(_ledger, "bytearray", calls.wrap(bytearray), raising=False)
+
+    @contextlib.asynccontextmanager
+    async def a_pool():
+        yield CappedPool(nbytes, max_idle_nbytes=0)
+
+    async def three_in_turn(pool: CappedPool) -> int:
+        failed = served = 0
+
+        async def wait() -> None:
+            nonlocal failed, served
+            try:
+                await pool.reserve_wait(nbytes)
+                served += 1
+            except MemoryError:
+                failed += 1
+
+        held = [pool.reserve(nbytes)]
+        async with trio.open_nursery() as nursery:
+            for _ in range(3):
+                nursery.start_soon(wait)
+            await trio.testing.wait_all_tasks_blocked()
+            started = trio.current_time()
+            held.clear()
+        assert trio.current_time() == started
+        assert (failed, served) == ((1, 2) if calls.struck else (0, 3))
+        return served
+
+    async def check(pool: CappedPool, attempt: FailureAttempt) -> None:
+        assert attempt.error is None or type(attempt.error) is MemoryError
+        started = trio.current_time()
+        assert (await pool.reserve_wait(nbytes)).remaining_capacity == nbytes
+        assert trio.current_time() == started
+        check_laws(pool)
+
+    async def main() -> int:
+        table = await fail_at_each_call(a_pool, three_in_turn, calls, check=check)
+        return table.failed
+
+    assert trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0)) == 8
 
 
 # Waiting: several threads

@@ -161,7 +161,32 @@ async def test_sockets_of_trio_fail_as_well() -> None:
         listening, operation, SystemCalls(errno.ENOBUFS), check=anything
     )
     names = [each.failed.partition(":")[0] for each in table.attempts]
-    assert names == ["connect", "accept", "send", "recv", "shutdown", ""]
+    assert names == ["socket", "connect", "accept", "send", "recv", "shutdown", ""]
+
+
+async def test_what_listens_fails_as_well(tmp_path) -> None:
+    """Making the socket, its option, its address, and listening; and files, said in any manner."""
+
+    @contextlib.asynccontextmanager
+    async def nothing():
+        yield None
+
+    async def operation(_: None) -> None:
+        path = tmp_path / "file"
+        path.touch()
+        with trio.socket.socket() as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            await sock.bind(("127.0.0.1", 0))
+            sock.listen(1)
+        path.lstat()
+        path.unlink()
+
+    of = {"socket", "setsockopt", "bind", "listen", "stat", "lstat", "unlink"}
+    table = await fail_at_each_call(
+        nothing, operation, SystemCalls(errno.ENOBUFS, of=of), check=anything
+    )
+    names = [each.failed.partition(":")[0].removeprefix("l") for each in table.attempts]
+    assert names == ["socket", "setsockopt", "bind", "isten", "stat", "unlink", ""]
 
 
 async def test_nothing_fails_in_the_peer_nor_in_the_check_nor_afterwards() -> None:

@@ -1,17 +1,30 @@
 """Whatever fails, at whichever call: nothing is lost, repeated or left behind, and nothing hangs.
 
-The table of operations and failures is that of `examples/failure_table.py`; it checks as it goes.
+The table of operations and failures is that of `examples/failure_table.py`, of which each room is a
+module of `examples/failing`; it checks as it goes.
 """
 
 from __future__ import annotations
 
 import runpy
+import sys
 from pathlib import Path
 
 import pytest
 
-EXAMPLE = runpy.run_path(str(Path(__file__).parent.parent / "examples" / "failure_table.py"))
+EXAMPLES = str(Path(__file__).parent.parent / "examples")
 
+
+def example() -> dict:
+    """Run the example as Python would, with its folder on the path."""
+    sys.path.insert(0, EXAMPLES)
+    try:
+        return runpy.run_path(f"{EXAMPLES}/failure_table.py")
+    finally:
+        sys.path.remove(EXAMPLES)
+
+
+EXAMPLE = example()
 CASES = list(EXAMPLE["cases"]())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import socket as stdlib_socket
@@ -22,7 +23,12 @@ from trio_bytesbuf import (
     serve_unix,
 )
 from trio_bytesbuf.io import open_tcp_listeners, open_unix_listener
-from trio_bytesbuf.testing import FixedBlockMemory
+from trio_bytesbuf.testing import (
+    FailureAttempt,
+    FixedBlockMemory,
+    SystemCalls,
+    fail_at_each_call,
+)
 
 LOCAL = "127.0.0.1"
 
@@ -323,6 +329,44 @@ async def test_a_socket_file_that_was_left_behind_is_replaced(tmp_path):
         await nursery.start(lambda task_status: serve_unix(echo, path, task_status=task_status))
         assert await ask(await open_unix_socket(path), b"again") == b"again"
         nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("is_one_left_behind", [False, True], ids=["no file", "one left behind"])
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOMEM, errno.EACCES])
+async def test_where_listening_fails_no_socket_file_is_left_that_was_made(
+    tmp_path, is_one_left_behind, number
+):
+    """At whichever call: the error names the path, and what was made there is gone again."""
+    path = tmp_path / "socket"
+
+    def seen() -> tuple[int, int]:
+        return path.lstat().st_ino, path.lstat().st_mtime_ns
+
+    @contextlib.asynccontextmanager
+    async def nothing():
+        path.unlink(missing_ok=True)
+        if is_one_left_behind:
+            leave_a_socket_file_behind(path)
+        yield seen() if is_one_left_behind else None
+
+    async def check(before, attempt: FailureAttempt) -> None:
+        if attempt.error is not None:
+            assert isinstance(attempt.error, OSError)
+            assert attempt.error.errno == number
+            assert str(path) in str(attempt.error)
+            assert not path.exists() or seen() == before
+        async with attempt.result or await open_unix_listener(path):
+            assert path.is_socket()
+        assert not path.exists()
+
+    calls = {"socket", "bind", "listen", "stat", "lstat"}
+    table = await fail_at_each_call(
+        nothing,
+        lambda _: open_unix_listener(path),
+        SystemCalls(number, of=calls),
+        check=check,
+    )
+    assert table.failed == 4 + 3 * is_one_left_behind
 
 
 async def test_a_socket_file_that_somebody_listens_on_is_not_replaced(tmp_path):

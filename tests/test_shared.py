@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import errno
 import fcntl
 import gc
 import hashlib
@@ -47,6 +48,7 @@ from trio_bytesbuf.mem._shared_segment import (
     SIZE_SEALS,
     Segment,
 )
+from trio_bytesbuf.testing import FailureAttempt, SystemCalls, fail_at_each_call
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="SharedPool needs Linux")
 
@@ -940,6 +942,36 @@ def test_descriptors_come_back() -> None:
     del pool
     assert death() is None
     assert (descriptors(), mappings()) == (before, set())
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENOMEM, errno.EACCES, errno.ENOENT])
+async def test_a_block_that_cannot_be_opened_leaves_no_descriptor_and_no_lock(number: int) -> None:
+    """At whichever call: the error is told, and the block comes home or is opened then."""
+
+    @contextlib.asynccontextmanager
+    async def a_segment():
+        yield Segment.make(BLOCK)
+
+    async def opening(segment: Segment) -> Segment:
+        place = segment.fd, segment.name, segment.block_nbytes, segment.generation
+        return Segment.open(os.getpid(), *place)
+
+    async def check(segment: Segment, attempt: FailureAttempt) -> None:
+        segment.is_known_elsewhere = True
+        if attempt.error is not None:
+            assert isinstance(attempt.error, (OSError, HandleExpired))
+            assert segment.is_home()  # which a lock that was left would forbid
+        other = attempt.result or await opening(segment)
+        segment.is_known_elsewhere = True
+        assert not segment.is_home()
+        other.close()
+        os.close(other.fd)
+        other.fd = -1
+        assert segment.is_home()
+
+    fault = SystemCalls(number, of={"open", "readlink", "fstat"})
+    table = await fail_at_each_call(a_segment, opening, fault, check=check)
+    assert table.failed == 5
 
 
 def test_200_handles_leak_nothing_on_either_side(peer: Peer) -> None:

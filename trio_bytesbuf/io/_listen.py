@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import socket as stdlib_socket
@@ -17,7 +18,7 @@ from ..seq._memory import memory_or_default
 from ._socket import SocketStream
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
     from typing import NoReturn, TypeAlias
 
     MemoryForEach: TypeAlias = Memory | Callable[[], Memory] | None
@@ -170,23 +171,42 @@ async def open_unix_listener(
     memory = _checked(memory)
     waiting = BACKLOG if backlog is None else min(count_of(backlog, "backlog"), BACKLOG)
     place = Path(where).absolute()  # noqa: ASYNC240  # looks up the working directory, no more
-    socket = trio.socket.socket(trio.socket.AF_UNIX, trio.socket.SOCK_STREAM)
     try:
+        socket = trio.socket.socket(trio.socket.AF_UNIX, trio.socket.SOCK_STREAM)
         try:
-            await socket.bind(where)
-        except OSError as exc:
-            if exc.errno != errno.EADDRINUSE or not _is_left_behind(place):
-                raise
-            place.unlink()
-            await socket.bind(where)
-        socket.listen(waiting)
+            await _bind_to_path(socket, where, place)
+            with _file_taken_away(place):
+                socket.listen(waiting)
+                return UnixListener(trio.SocketListener(socket), place, memory=memory)
+        except BaseException:
+            socket.close()
+            raise
     except OSError as exc:
-        socket.close()
         raise _renamed(exc, f"cannot listen on {place}") from exc
+
+
+async def _bind_to_path(socket: trio.socket.SocketType, where: str, place: Path) -> None:
+    """Bind, in place of a socket that nobody listens on if there is one."""
+    try:
+        await socket.bind(where)
+    except OSError as exc:
+        if exc.errno != errno.EADDRINUSE or not _removed_if_left_behind(place):
+            raise
+        await socket.bind(where)
+
+
+@contextlib.contextmanager
+def _file_taken_away(place: Path) -> Iterator[None]:
+    """Remove the file that was made a moment ago if what is done with it fails: nobody else would.
+
+    Whether it still is the same file is not asked: the call that tells may be what has failed.
+    """
+    try:
+        yield
     except BaseException:
-        socket.close()
+        with contextlib.suppress(OSError):
+            place.unlink()
         raise
-    return UnixListener(trio.SocketListener(socket), place, memory=memory)
 
 
 def _checked(memory: MemoryForEach) -> Memory | Callable[[], Memory]:
@@ -205,13 +225,16 @@ def _stream_over(stream: trio.SocketStream, memory: Memory | None) -> SocketStre
         raise
 
 
-def _is_left_behind(path: Path) -> bool:
-    """Say whether `path` is a socket that nobody listens on."""
+def _removed_if_left_behind(path: Path) -> bool:
+    """Remove `path` if it is a socket that nobody listens on; say whether it was."""
     if not stat.S_ISSOCK(path.lstat().st_mode):
         return False
     with stdlib_socket.socket(stdlib_socket.AF_UNIX, stdlib_socket.SOCK_STREAM) as probe:
         probe.setblocking(False)
-        return probe.connect_ex(os.fspath(path)) == errno.ECONNREFUSED
+        if probe.connect_ex(os.fspath(path)) != errno.ECONNREFUSED:
+            return False
+    path.unlink()
+    return True
 
 
 def _address(host: str | bytes | None, port: int) -> str:

@@ -196,10 +196,17 @@ class Ledger:
                     if account.line and account.first() not in {None, me}:
                         return []
                 room = min(account.max_nbytes - account.lent_nbytes for account in accounts)
+                loans: list[Loan] = []
                 for sizes in choices:
                     if sum(sizes) <= room:
-                        return [self._lend(size, accounts) for size in sizes]
-                return []
+                        try:
+                            for size in sizes:
+                                loans.append(self._lend(size, accounts))  # noqa: PERF401
+                        except BaseException:  # no memory: those before it go home at once
+                            self.hinted.extend(loans)
+                            raise
+                        break
+                return loans
             finally:
                 self._inside = False
 

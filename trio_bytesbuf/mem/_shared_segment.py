@@ -197,13 +197,13 @@ class Segment(mmap.mmap):
 
     @classmethod
     def _map(cls, fd: int, name: str, block_nbytes: int, prot: int) -> Self:
+        status = os.fstat(fd)  # first: if it failed, its traceback would keep the mapping
         segment = cls(fd, HEADER_NBYTES + block_nbytes, mmap.MAP_SHARED, prot, **_UNTRACKED)
         segment._address = address_of(segment)
         segment.name = name
         segment.block_nbytes = block_nbytes
         segment.generation = 0
         segment.is_known_elsewhere = False
-        status = os.fstat(fd)
         segment._inode = status.st_dev, status.st_ino
         return segment
 
@@ -309,7 +309,12 @@ def open_memfd(pid: int, fd: int, name: str, mode: int) -> int:
         # Twice: opening a device can do things, and the number may be used again meanwhile.
         if os.readlink(path) == link:  # noqa: PTH115  # no path, though it looks like one
             opened = os.open(path, mode | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
-            if os.readlink(f"/proc/self/fd/{opened}") == link:  # noqa: PTH115
+            try:
+                is_it = os.readlink(f"/proc/self/fd/{opened}") == link  # noqa: PTH115
+            except BaseException:
+                os.close(opened)
+                raise
+            if is_it:
                 return opened
             os.close(opened)
     except (FileNotFoundError, ProcessLookupError):

@@ -21,6 +21,7 @@ import os
 import socket
 from contextvars import ContextVar
 from functools import wraps
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import trio
@@ -29,7 +30,7 @@ from ..seq import MemoryShared
 from ..seq._source import pass_on_blocks
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Iterator
+    from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 
     from ..seq import Block, BlockRef, Memory
 
@@ -43,8 +44,10 @@ WRITES: Final = frozenset({"write", "writev", "pwritev", "pwrite", "send", "send
 
 OF_OS: Final = ("read", "readv", "preadv", "pread", "write", "writev", "pwritev", "pwrite")
 OF_OS_TOO: Final = ("sendfile", "fsync", "fstat", "open", "dup", "lseek")
+OF_FILES: Final = ("stat", "lstat", "readlink", "unlink", "memfd_create", "ftruncate")
 OF_SOCKETS: Final = ("connect", "shutdown", "accept", "recv", "recvfrom", "recvfrom_into")
 OF_SOCKETS_TOO: Final = ("recvmsg_into", "recv_into", "send", "sendmsg", "sendto")
+OF_LISTENING: Final = ("bind", "listen", "setsockopt")
 
 _strikes: ContextVar[_Counting | None] = ContextVar("_strikes", default=None)
 """The fault that the tasks of an attempt are to meet. (Law 1)"""
@@ -176,10 +179,17 @@ class SystemCalls(_Counting):
         with super().around(), _seams():
             yield
 
-    def call(self, name: str, function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+    def call(
+        self,
+        name: str,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        options: Mapping[str, Any] = MappingProxyType({}),
+    ) -> Any:
         """Make a system call, or let it go wrong."""
-        if name not in self._of or not self._strikes_now(f"{name}: {self._words()}"):
-            return function(*args)
+        is_left_out = name not in self._of or (options and self._failure is None)
+        if is_left_out or not self._strikes_now(f"{name}: {self._words()}"):
+            return function(*args, **options)
         if self._failure is not None:
             raise OSError(self._failure, os.strerror(self._failure))
         assert self._max_bytes is not None
@@ -209,27 +219,45 @@ def _through(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(function)
     def made(*args: Any, **options: Any) -> Any:
         fault = _strikes.get()
-        if not isinstance(fault, SystemCalls) or options:
+        if not isinstance(fault, SystemCalls):
             return function(*args, **options)
-        return fault.call(name, function, args)
+        return fault.call(name, function, args, options)
 
     return made
 
 
-ALL_CALLS: Final = frozenset((*OF_OS, *OF_OS_TOO, *OF_SOCKETS, *OF_SOCKETS_TOO))
+def _making(init: Callable[..., None]) -> Callable[..., None]:
+    """Return the constructor of a socket, in which `socket` may fail; `accept` uses it, too."""
+
+    @wraps(init)
+    def made(self: Any, *args: Any, **options: Any) -> None:
+        fault = _strikes.get()
+        if isinstance(fault, SystemCalls) and options.get("fileno") is None:
+            fault.call("socket", init, (self, *args), options)
+        else:
+            init(self, *args, **options)
+
+    return made
+
+
+ALL_CALLS: Final = frozenset(
+    ("socket", *OF_OS, *OF_OS_TOO, *OF_FILES, *OF_SOCKETS, *OF_SOCKETS_TOO, *OF_LISTENING)
+)
 
 
 @contextlib.contextmanager
 def _seams() -> Iterator[None]:
     """Let every system call of this process come by `SystemCalls.call`."""
     with contextlib.ExitStack() as stack:
-        for name in (*OF_OS, *OF_OS_TOO):
+        for name in (*OF_OS, *OF_OS_TOO, *OF_FILES):
             if hasattr(os, name):
                 stack.enter_context(_replaced(os, name, _through(name, getattr(os, name))))
-        for name in (*OF_SOCKETS, *OF_SOCKETS_TOO):
+        for name in (*OF_SOCKETS, *OF_SOCKETS_TOO, *OF_LISTENING):
             if hasattr(socket.socket, name):
                 function = getattr(socket.socket, name)
                 stack.enter_context(_replaced(socket.socket, name, _through(name, function)))
+        making = _making(socket.socket.__init__)
+        stack.enter_context(_replaced(socket.socket, "__init__", making))
         # trio keeps the methods of its sockets as they were when it was imported.
         kind: Any = type(_any_socket())
         helper = kind._nonblocking_helper

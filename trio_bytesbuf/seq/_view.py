@@ -145,7 +145,7 @@ class BytesView(Cuts, Shown):
                 break
             block._memory[block._end : block._end + nbytes] = source[at : at + nbytes]
             block._end += nbytes
-            pieces.append(block._cut(nbytes).toreadonly())
+            pieces.append(block._front(block._end).toreadonly())
             refs.append(block._ref)
             at += nbytes
         return make_view(tuple(pieces), at, said(refs))

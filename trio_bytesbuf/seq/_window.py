@@ -129,7 +129,7 @@ class BytesBufVectoredWrite(SoleOwner):
         lent = len(self._pieces)
         try:
             take_back(self._pieces)
-        except MemoryInUse:  # Law 3: a worker thread that was abandoned, say
+        except (MemoryInUse, MemoryError):  # Law 3: a worker thread that was abandoned, say
             self._end(0, lent)
         else:
             self._end(0, 0)

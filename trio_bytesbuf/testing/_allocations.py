@@ -40,7 +40,7 @@ TIMES_HELD: Final = 1000
 """How often that may happen to one. A guess: an attempt is one time at the most."""
 
 _seen_modules: Final[set[str]] = set()
-_held: Final[list[list[types.CodeType]]] = []
+_held: Final[list[tuple[types.CodeType, ...]]] = []  # which the collector does not look into
 
 
 def _hold_nested_code() -> None:
@@ -68,7 +68,7 @@ def _hold_code_in(value: Any, module: str) -> None:
 def _hold_code_in_code(code: types.CodeType) -> None:
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
-            _held.append([constant] * TIMES_HELD)
+            _held.append((constant,) * TIMES_HELD)
             _hold_code_in_code(constant)
 
 

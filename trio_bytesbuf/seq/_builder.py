@@ -82,7 +82,7 @@ class BytesBuf(Dividing, Shown):
         Raises:
           BadMemory: one of them is not a block, or has an owner already.
         """
-        blocks = list(blocks)
+        blocks = [*iter(blocks)]
         return cls._of(blocks, take_ownership(blocks, "the caller of from_blocks()"))
 
     @classmethod

@@ -77,7 +77,9 @@ class Contents(SoleOwner, BufMut):
     @classmethod
     def _of(cls, blocks: Iterable[Block], room: int) -> Self:
         buf: Self = _new_object(cls)
-        buf._hold(list(blocks)[::-1], room)
+        held = [*iter(blocks)]  # CPython loses a list that it has no memory to copy, for ever
+        held.reverse()
+        buf._hold(held, room)
         return buf
 
     # How much it holds

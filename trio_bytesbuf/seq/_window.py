@@ -115,7 +115,7 @@ class BytesBufVectoredWrite(SoleOwner):
         The guard shows nothing and writes nothing, but it cannot be told from somebody who does:
         `commit` is refused while it holds.
         """
-        return MemoryGuard(tuple(piece[:] for piece in self._pieces))
+        return MemoryGuard([piece[:] for piece in self._pieces])
 
     def _end(self, filled_nbytes: int, abandoned_blocks: int) -> None:
         if self._buf is not None:

@@ -13,11 +13,7 @@ from allocations import Place, fail_each, where_they_can
 from trio_bytesbuf import BytesBuf, BytesReader, BytesView, GlobalPool
 from trio_bytesbuf.testing import check_laws
 
-# A generator that lacks memory to be closed says so where nobody can hear it.
-pytestmark = [
-    where_they_can,
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = where_they_can
 
 PATTERN = bytes(range(256)) * 8
 CHUNKED = BytesView.from_views([BytesView(bytes([65 + n]) * 700) for n in range(5)])

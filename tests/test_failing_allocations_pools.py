@@ -1,4 +1,4 @@
-"""Each allocation fails once in pools: nothing is lent for ever, and the books of a cap stay right."""
+"""Each allocation fails once in pools: nothing is lent for ever, and the books of a cap hold."""
 
 from __future__ import annotations
 

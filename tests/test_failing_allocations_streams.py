@@ -1,4 +1,4 @@
-"""Each allocation fails once in sockets and pipes: all bytes, or the first of them and a broken half.
+"""Each allocation fails once in sockets and pipes: all bytes, or a front and a broken half.
 
 The system has taken or given bytes by then. So either the call can be made again and nothing is
 missing, or the half is broken and says so each time: never a gap, and nothing twice.

@@ -199,9 +199,8 @@ class DescriptorStream(ReceivesSome, SendsAll, trio.abc.Stream):
                 if view is not None:
                     try:
                         await cancel_shielded_checkpoint()
-                    except MemoryError:
-                        self._lose_what_arrived()
-                        raise
+                    except MemoryError:  # it has arrived: give it away all the same
+                        return view
                     return view
                 while view is None:
                     await trio.lowlevel.wait_readable(self.fileno())

@@ -300,7 +300,7 @@ class Ledger:
                         sums[account] = sums.get(account, 0) + len(loan.memory or b"")
                 for account in sums:
                     account.lent_nbytes = sums[account]
-                self.idle_nbytes = sum([size * len(self.idle[size]) for size in self.idle])
+                self.idle_nbytes = sum(size * len(self.idle[size]) for size in self.idle)
                 self.swept_at = time.monotonic()
 
     def trim(self) -> int:

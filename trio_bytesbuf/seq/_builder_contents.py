@@ -136,10 +136,12 @@ class Contents(SoleOwner, BufMut):
             end = block._end + nbytes
         self._unseen = True
         self._blocks = kept  # first: nobody may write to what becomes a piece (Law 3)
+        count = len(self._pieces)
         try:
             self._extend(full, refs)
-        except Exception:  # a lack of memory, however Python calls it
-            self._blocks = blocks
+        except BaseException:
+            if len(self._pieces) == count:  # unless a second interrupt has left one there
+                self._blocks = blocks
             raise
         if nbytes:
             block._end = end
@@ -164,17 +166,17 @@ class Contents(SoleOwner, BufMut):
             start, end = block._start, block._end
             if start < end:
                 piece = block._memory[start:end]
+                count = len(self._pieces)
                 self._unseen = True
                 block._start = end  # first: nobody may write to what becomes a piece (Law 3)
-                is_noted = False
                 try:
                     self._refs.append(block._ref)
-                    is_noted = True
                     self._pieces.append(piece)
-                except Exception:  # a lack of memory, however Python calls it
-                    if is_noted:
-                        self._refs.pop()
-                    block._start = start
+                except BaseException:
+                    if len(self._pieces) == count:
+                        while len(self._refs) > count:
+                            self._refs.pop()
+                        block._start = start
                     raise
 
     # Looking at bytes and taking them out

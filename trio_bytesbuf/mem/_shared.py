@@ -164,8 +164,10 @@ class SharedPool(ShelvedMemory):
     def _lease_segment(self, nbytes: int) -> Segment:
         if nbytes > max(self._max_idle_nbytes, BLOCK_SIZES[-1]):
             return Segment.make(min(nbytes, BLOCK_NBYTES_MAX))
-        for shelf in self._shelves:
-            if nbytes <= shelf.block_nbytes:
+        shelf = self._shelves[-1]
+        for fitting in self._shelves:
+            if nbytes <= fitting.block_nbytes:
+                shelf = fitting
                 break
         segment: Segment = shelf.lease()
         return segment

@@ -87,7 +87,12 @@ class Allocations(Fault):
     """The n-th allocation of a step of the operation fails, then those of its next step.
 
     A step is what a task does from one checkpoint to the next. Only the steps of the task that runs
-    the operation count. Let it not wait for the system: trio's own books are not made for it.
+    the operation count. Let it not wait for the system, nor for time, nor open a cancel scope or a
+    nursery: trio's own books are not made for it. Threads are struck as well while a step runs.
+
+    What is raised is mostly MemoryError; where CPython forgets to say so, SystemError. What is
+    struck in a finalizer, or as a generator is closed, goes to `sys.unraisablehook`. Operations put
+    what they get into something that is there: on its way out of an operation a result may be lost.
 
     Raises:
       RuntimeError: this Python cannot do so now; see `can_fail`.

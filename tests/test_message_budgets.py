@@ -309,10 +309,10 @@ BUDGETS: dict[str, tuple[Act, Budget]] = {
     "a batch of memoryviews": (batches(memoryview), Budget(31, checkpoints=1, reads=1)),
     "a batch of bytes": (batches(bytes), Budget(35, checkpoints=1, reads=1)),
     # by a shared writer; the checkpoints are those of tasks of their own, which nobody counts
-    "write, shared": (write_shared, Budget(4)),
-    "write_when_room, shared": (shared("write_when_room"), Budget(12)),
-    "send_all, shared": (shared("send_all"), Budget(13)),
-    "a shared round": (send_shared_alone, Budget(31, checkpoints=2, writes=1)),
+    "write, shared": (write_shared, Budget(3)),
+    "write_when_room, shared": (shared("write_when_room"), Budget(11)),
+    "send_all, shared": (shared("send_all"), Budget(12)),
+    "a shared round": (send_shared_alone, Budget(30, checkpoints=2, writes=1)),
 }
 
 

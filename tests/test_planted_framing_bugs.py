@@ -158,7 +158,7 @@ BUFFER_BUGS: dict[str, tuple[object, str, str, str, Check]] = {
     ),
     "the memory of a search outlives an unread": (
         ReceiveBuffer,
-        "_turn",
+        "unread",
         "self._text = self._searched_for = self._stuck_for = None",
         "self._text = None",
         buffered.test_the_memory_of_a_search_ends_when_bytes_are_unread,
@@ -194,8 +194,8 @@ BUFFER_BUGS: dict[str, tuple[object, str, str, str, Check]] = {
     "several pieces are put back in the wrong order": (
         ReceiveBuffer,
         "unread",
-        "reversed(list(zip(view._pieces, refs, strict=True)))",
-        "zip(view._pieces, refs, strict=True)",
+        "put[:0:-1]",
+        "put[1:]",
         the_machine,
     ),
     "what was taken of the window is put back too": (
@@ -208,8 +208,8 @@ BUFFER_BUGS: dict[str, tuple[object, str, str, str, Check]] = {
     "the window is not counted when it is put back": (
         ReceiveBuffer,
         "unread",
-        "self._rest_nbytes += self._stop - self._at",
-        "pass",
+        "len(self) + view._nbytes - stop",
+        "self._rest_nbytes + view._nbytes - stop",
         the_machine,
     ),
     "settle loses its place": (

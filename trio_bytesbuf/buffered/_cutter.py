@@ -231,16 +231,20 @@ class FrameCutter(Generic[T]):
             try:
                 found = self._cut(missing, BATCH_NBYTES - taken)
                 if not found:
-                    item = self.take()
-                    if item is None:
+                    one: list[Any] = [None]  # now: behind `take` nothing may lack memory
+                    one[0] = self.take()
+                    if one[0] is None:
                         break
-                    found = [item]
+                    found = one
             except Exception:  # a framing of one's own may raise others than ours
                 if items:
                     break  # Law 2
                 raise
             items = items + found if items else found
-            taken = before - len(buffer)
+            try:
+                taken = before - len(buffer)
+            except MemoryError:  # what is out is given away
+                break
         return items
 
     def _cut(self, max_items: int, max_nbytes: int) -> list[T]:

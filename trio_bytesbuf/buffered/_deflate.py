@@ -68,6 +68,9 @@ FEED_NBYTES: Final = 16_384
 """How much zlib is shown at a time, and how much is compressed before it is another task's turn.
 A quarter of a step, as text becomes three to five times smaller: one step's output of one copy."""
 
+LACKS_MEMORY: Final = "Error -4 "
+"""How the words begin in which Python says zlib's Z_MEM_ERROR, which is nobody's bad data."""
+
 LEVEL: Final = 6
 """zlib's own default. Level 1 takes a third of the time, and a quarter more bytes."""
 
@@ -166,7 +169,7 @@ class InflatedRead(Read, Generic[SourceT_co]):
         self._ready = BytesView()
         self._inflated_nbytes = 0
         self._is_full = False
-        self._failure: zlib.error | LimitExceeded | None = None
+        self._failure: zlib.error | LimitExceeded | MemoryError | None = None
 
     def __repr__(self) -> str:
         return f"<InflatedRead, {self._inflated_nbytes} bytes decompressed, over {self._inner!r}>"
@@ -199,8 +202,9 @@ class InflatedRead(Read, Generic[SourceT_co]):
             self._refuse_if_closed()  # by another task, during the checkpoint
         while True:
             if self._zlib.eof and self._input.remaining():  # Law 5
+                empty = BytesReader(BytesView())
                 self._inner._put_back([self._input.peek_view(self._input.remaining())])
-                self._input = BytesReader(BytesView())
+                self._input = empty
             if self._ready:
                 return self._take_ready(max_bytes)
             if self._failure is not None:
@@ -226,7 +230,9 @@ class InflatedRead(Read, Generic[SourceT_co]):
         self._ready = self._ready[len(view) :]
         return view
 
-    def _fail(self, failure: zlib.error | LimitExceeded) -> NoReturn:
+    def _fail(self, failure: zlib.error | LimitExceeded | MemoryError) -> NoReturn:
+        if isinstance(failure, MemoryError):  # zlib has gone on, and nobody knows how far
+            raise trio.BrokenResourceError("decompressing lacked memory") from failure
         if isinstance(failure, LimitExceeded):
             raise LimitExceeded(limit=failure.limit, arrived=failure.arrived)
         raise BadCompressedData(self._inflated_nbytes) from failure
@@ -238,11 +244,23 @@ class InflatedRead(Read, Generic[SourceT_co]):
         if not view:
             arrived = self._arrived_nbytes
             raise UnexpectedEof(wanted=arrived + 1, arrived=arrived)
-        self._arrived_nbytes += len(view)
-        self._input = BytesReader(view)
+        try:
+            arrived_nbytes = self._arrived_nbytes + len(view)
+            self._input = BytesReader(view)
+        except MemoryError:  # it comes again
+            self._inner._put_back([view])
+            raise
+        self._arrived_nbytes = arrived_nbytes
 
     def _inflate(self) -> None:
         """Decompress a step's worth of the input, or what is at hand. (Laws 1 to 3)"""
+        try:
+            self._inflate_a_step()
+        except MemoryError as exc:
+            self._failure = exc.with_traceback(None)
+            raise
+
+    def _inflate_a_step(self) -> None:
         allowed = self._max_nbytes - self._inflated_nbytes
         room = min(STEP_NBYTES, allowed + 1)
         parts: list[bytes] = []
@@ -251,6 +269,8 @@ class InflatedRead(Read, Generic[SourceT_co]):
             try:
                 part = self._zlib.decompress(fed, room)
             except zlib.error as exc:
+                if str(exc).startswith(LACKS_MEMORY):
+                    raise MemoryError from exc
                 self._failure = exc.with_traceback(None)  # which would hold this frame
                 break
             # At the end some versions of Python have what is left in both of these.

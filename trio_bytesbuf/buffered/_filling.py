@@ -107,7 +107,10 @@ class Filling(ReceivesSome):
             await checkpoint_if_cancelled()
             found = take()
             if found is not None:
-                await cancel_shielded_checkpoint()
+                try:
+                    await cancel_shielded_checkpoint()
+                except MemoryError:  # it is out of the buffer: give it away all the same
+                    return found
                 return found
             while await self._fill():
                 found = take()
@@ -124,7 +127,10 @@ class Filling(ReceivesSome):
         nbytes = len(self._buffer)
         if nbytes:
             view = self._buffer.take(nbytes if max_bytes is None else min(nbytes, max_bytes))
-            await cancel_shielded_checkpoint()
+            try:
+                await cancel_shielded_checkpoint()
+            except MemoryError:  # it is out of the buffer: give it away all the same
+                return view
             return view
         if max_bytes is None or max_bytes >= self._read_ahead_nbytes:  # no need of the buffer
             return await self._receive_from_source(max_bytes)

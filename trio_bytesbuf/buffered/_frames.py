@@ -144,7 +144,10 @@ class FrameReceiveChannel(trio.abc.ReceiveChannel[T_co], Generic[T_co]):
             if reader._buffer._stop:
                 items = self._cutter.take_batch(count)
                 if items:
-                    await cancel_shielded_checkpoint()
+                    try:
+                        await cancel_shielded_checkpoint()
+                    except MemoryError:  # it is out of the buffer: give it away all the same
+                        return items
                     return items
             while await reader._fill():
                 items = self._cutter.take_batch(count)

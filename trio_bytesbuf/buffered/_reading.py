@@ -137,7 +137,10 @@ class Reading(Filling):
             await checkpoint_if_cancelled()
             view = self._buffer.try_take(nbytes)
             if view is not None:
-                await cancel_shielded_checkpoint()
+                try:
+                    await cancel_shielded_checkpoint()
+                except MemoryError:  # it is out of the buffer: give it away all the same
+                    return view
                 return view
             while await self._fill():
                 view = self._buffer.try_take(nbytes)

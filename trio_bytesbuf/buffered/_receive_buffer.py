@@ -161,14 +161,26 @@ class ReceiveBuffer(SoleOwner):
         view = data if type(data) is BytesView else _fixed(data)
         if not view._nbytes:
             return
-        if self._stop != self._at:
-            self._rest.appendleft((self._window[self._at :], self._ref))
-            self._rest_nbytes += self._stop - self._at
         refs = view._refs or (None,) * len(view._pieces)
-        self._rest.extendleft(reversed(list(zip(view._pieces, refs, strict=True))))
-        self._rest_nbytes += view._nbytes
-        self._unread_pieces += len(view._pieces) + 1
-        self._turn()
+        put = list(zip(view._pieces, refs, strict=True))
+        if self._stop != self._at:
+            put.append((self._window[self._at :], self._ref))
+        window, ref = put[0]
+        stop = window.nbytes
+        rest_nbytes = len(self) + view._nbytes - stop
+        unread_pieces = self._unread_pieces + len(view._pieces) + 1
+        count = len(self._rest)
+        try:
+            self._rest.extendleft(put[:0:-1])
+        except BaseException:
+            while len(self._rest) > count:
+                self._rest.popleft()
+            raise
+        # From here on nothing can fail.
+        self._window, self._ref, self._stop, self._rest_nbytes = window, ref, stop, rest_nbytes
+        self._text = self._searched_for = self._stuck_for = None
+        self._at = 0
+        self._unread_pieces = unread_pieces
 
     def _seal(self) -> None:
         """Make a piece of the small ones that were joined."""
@@ -235,10 +247,11 @@ class ReceiveBuffer(SoleOwner):
             at = self._at
             stop = at + nbytes
             if at < stop < self._stop:  # the common case, written out: all of it is in the window
-                self._at = stop
-                self._searched_for = self._stuck_for = None
                 ref = self._ref
-                return make_view((self._window[at:stop],), nbytes, None if ref is None else (ref,))
+                view = make_view((self._window[at:stop],), nbytes, None if ref is None else (ref,))
+                self._at = stop  # last: what lacks memory has taken nothing
+                self._searched_for = self._stuck_for = None
+                return view
         return self._try_take_from_all(count_of(nbytes, "nbytes"))
 
     def _try_take_from_all(self, nbytes: int) -> BytesView | None:
@@ -383,9 +396,10 @@ class ReceiveBuffer(SoleOwner):
         """Make the window as short as what is copied at a time."""
         stop = self._at + TEXT_NBYTES
         if stop < self._stop:
+            window = self._window[self._at : stop]
+            rest_nbytes = self._rest_nbytes + self._stop - stop
             self._rest.appendleft((self._window[stop:], self._ref))
-            self._rest_nbytes += self._stop - stop
-            self._window = self._window[self._at : stop]
+            self._window, self._rest_nbytes = window, rest_nbytes
             self._at, self._stop = 0, TEXT_NBYTES
 
     def merge(self) -> bool:
@@ -400,13 +414,16 @@ class ReceiveBuffer(SoleOwner):
         nbytes = min(piece.nbytes, TEXT_NBYTES)
         if nbytes < left:  # else what drips would be copied again and again
             return False
-        self._rest.popleft()
-        if nbytes < piece.nbytes:
-            self._rest.appendleft((piece[nbytes:], ref))
         text = b"".join((self._window[self._at :], piece[:nbytes]))
-        self._window, self._ref, self._text = memoryview(text), None, text
-        self._at, self._stop = 0, len(text)
-        self._rest_nbytes -= nbytes
+        window, stop = memoryview(text), len(text)
+        rest_nbytes = self._rest_nbytes - nbytes
+        if nbytes < piece.nbytes:
+            self._rest[0] = (piece[nbytes:], ref)
+        else:
+            self._rest.popleft()
+        self._window, self._ref, self._text = window, None, text
+        self._at, self._stop = 0, stop
+        self._rest_nbytes = rest_nbytes
         self._stuck_for = None
         return True
 

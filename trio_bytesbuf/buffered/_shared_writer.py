@@ -135,7 +135,11 @@ class SharedWriter:
         buffer = self._buffer
         before = buffer._buffered_nbytes
         buffer.write(data)
-        self._were_put(buffer._buffered_nbytes - before)
+        try:
+            self._were_put(buffer._buffered_nbytes - before)
+        except MemoryError:
+            buffer._take_back(before)
+            raise
 
     async def write_when_room(self, data: BytesView | Buffer) -> None:
         """Wait for room in one's turn, and put all of `data`; it is sent soon.
@@ -275,15 +279,21 @@ class SharedWriter:
             turn = next(iter(self._for_room))
             if not self._has_room(turn):
                 return
-            del self._for_room[turn]
             self._grant(turn)
+            del self._for_room[turn]
 
     def _grant(self, turn: _Turn) -> None:
         """Put the message of `turn`; it is done, or goes on waiting until that is sent."""
-        message, turn.message = turn.message, None
+        message = turn.message
         if message is not None:
+            before = self._buffer._buffered_nbytes
             self._buffer._put(message)
-            self._were_put(message._nbytes)
+            try:
+                self._were_put(message._nbytes)
+            except MemoryError:
+                self._buffer._take_back(before)
+                raise
+            turn.message = None
         if turn.until_sent and self.unsent_nbytes:
             turn.target_nbytes = self._written_nbytes
             self._for_sending[turn] = None
@@ -293,12 +303,14 @@ class SharedWriter:
 
     def _were_put(self, nbytes: int) -> None:
         """Note that so many bytes were put into the buffer, and have them sent."""
-        self._written_nbytes += nbytes
-        if self.unsent_nbytes > self._marks.high_nbytes:
-            self._is_congested = True
+        written_nbytes = self._written_nbytes + nbytes
+        is_above = written_nbytes - self._sent_nbytes > self._marks.high_nbytes
         if self._sleeper is not None and nbytes:
-            reschedule(self._sleeper)
+            reschedule(self._sleeper)  # the last that may lack memory
             self._sleeper = None
+        self._written_nbytes = written_nbytes
+        if is_above:
+            self._is_congested = True
 
     def _were_sent(self, nbytes: int) -> None:
         """Note that so many bytes are sent, and wake who waits for that. Called by the buffer."""

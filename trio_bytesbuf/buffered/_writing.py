@@ -332,21 +332,23 @@ class Writing(SendsAll, BufMut):
 
     def _sent(self, nbytes: int) -> None:
         """Drop the first `nbytes` bytes, which are sent."""
-        if self._progress is not None:
-            self._progress(nbytes)
-        self._told_nbytes += nbytes
-        nbytes = min(nbytes, self._buffered_nbytes)  # less if this was closed, and all dropped
-        self._buffered_nbytes -= nbytes
+        told_nbytes = self._told_nbytes + nbytes
+        behind = min(nbytes, self._buffered_nbytes)  # less if this was closed, and all dropped
+        left = self._buffered_nbytes - behind
         queue = self._queue
         count = 0
         for piece in queue:
-            if nbytes < piece.nbytes:
+            if behind < piece.nbytes:
                 break
-            nbytes -= piece.nbytes
+            behind -= piece.nbytes
             count += 1
+        rest = queue[count][behind:] if behind else None
         del queue[:count]
-        if nbytes:
-            queue[0] = queue[0][nbytes:]
+        if rest is not None:
+            queue[0] = rest
+        self._told_nbytes, self._buffered_nbytes = told_nbytes, left
+        if self._progress is not None:
+            self._progress(nbytes)
 
     async def _write_view(self, view: BytesView) -> None:
         """Do what `send_all` does, with a view."""

@@ -16,7 +16,7 @@ Law 5. Errors of ours that no peer could see (`trio.BusyResourceError`, `trio.Cl
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Final, overload
 
 import trio
 
@@ -38,6 +38,13 @@ if TYPE_CHECKING:
     from ._to_trio import ClosesByHalves
 
 
+LACKED_MEMORY: Final = "recording stopped for lack of memory"
+
+_RECEIVED: Final = Direction.RECEIVED
+_SENT: Final = Direction.SENT
+"""To look a member up may take memory, and what has come by then would be lost."""
+
+
 class Recorder:
     """What both sides of a stream write to. (Laws 3 and 4)"""
 
@@ -52,7 +59,16 @@ class Recorder:
         self.is_full: bool = False
 
     def passed(self, direction: Direction, view: BytesView) -> None:
-        """Remember bytes; some, or none of them, if that is all there is room for."""
+        """Remember bytes; some, or none of them, if that is all there is room for.
+
+        For lack of memory it stops remembering: what passes is not to be lost for that.
+        """
+        try:
+            self._remember(direction, view)
+        except MemoryError:
+            self._went_on, self.is_full = LACKED_MEMORY, True
+
+    def _remember(self, direction: Direction, view: BytesView) -> None:
         if direction in self._ended and view and not self.is_full:  # a terminal, a file that grows
             self._went_on = f"recording stopped where more was {direction.value} behind an end"
             self.is_full = True
@@ -130,7 +146,7 @@ class Captured(Endpoint):
             await self._inner.aclose()
         finally:
             if isinstance(self, Write):
-                self._recorder.ended(Direction.SENT)
+                self._recorder.ended(_SENT)
 
 
 class CapturedRead(Captured, ReceivesSome):
@@ -140,12 +156,12 @@ class CapturedRead(Captured, ReceivesSome):
         try:
             view: BytesView = await self._inner.receive_view(max_bytes)
         except Exception as exc:
-            self._recorder.failed(Direction.RECEIVED, exc)
+            self._recorder.failed(_RECEIVED, exc)
             raise
         if view:
-            self._recorder.passed(Direction.RECEIVED, view)
+            self._recorder.passed(_RECEIVED, view)
         else:
-            self._recorder.ended(Direction.RECEIVED)
+            self._recorder.ended(_RECEIVED)
         return view
 
     async def _receive_some(self, max_bytes: int | None) -> bytes:
@@ -169,9 +185,9 @@ class CapturedWrite(Captured, SendsAll):
             self._unsent = BytesReader(lasting)
             await sink.write_view(lasting)  # and no other: Law 1
             if not self._counts_exactly:
-                self._recorder.passed(Direction.SENT, lasting)
+                self._recorder.passed(_SENT, lasting)
         except Exception as exc:
-            self._recorder.failed(Direction.SENT, exc)
+            self._recorder.failed(_SENT, exc)
             raise
         finally:
             sink._progress = before
@@ -181,7 +197,7 @@ class CapturedWrite(Captured, SendsAll):
     def _hear(self, nbytes: int) -> None:
         """Be told by the sink what the system has taken."""
         if self._counts_exactly:  # Law 1
-            self._recorder.passed(Direction.SENT, self._unsent.take(nbytes))
+            self._recorder.passed(_SENT, self._unsent.take(nbytes))
         if self._progress is not None:
             self._progress(nbytes)
 
@@ -191,7 +207,7 @@ class CapturedWrite(Captured, SendsAll):
             return 0
         nbytes: int = sink._write_now(view)
         if nbytes:
-            self._recorder.passed(Direction.SENT, _lasting(view[:nbytes]))
+            self._recorder.passed(_SENT, _lasting(view[:nbytes]))
         return nbytes
 
     async def _send_all(self, data: memoryview) -> None:
@@ -205,9 +221,9 @@ class CapturedWrite(Captured, SendsAll):
         try:
             await self._inner.send_eof()
         except Exception as exc:
-            self._recorder.failed(Direction.SENT, exc)
+            self._recorder.failed(_SENT, exc)
             raise
-        self._recorder.ended(Direction.SENT)
+        self._recorder.ended(_SENT)
 
 
 class CapturedHalfCloseableWrite(CapturedWrite, SendsEof):

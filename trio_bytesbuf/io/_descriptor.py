@@ -197,7 +197,10 @@ class DescriptorStream(ReceivesSome, SendsAll, trio.abc.Stream):
             try:
                 view = self._receive_now(limit)
                 if view is not None:
-                    await cancel_shielded_checkpoint()
+                    try:
+                        await cancel_shielded_checkpoint()
+                    except MemoryError:  # it has arrived: give it away all the same
+                        return view
                     return view
                 while view is None:
                     await trio.lowlevel.wait_readable(self.fileno())
@@ -280,13 +283,16 @@ class DescriptorStream(ReceivesSome, SendsAll, trio.abc.Stream):
             asked = min(limit, window.nbytes)
             try:
                 view, _ = self._read_leased(self.fileno(), asked, window, None)
+                self._receive_calls += 1
+                self._received_nbytes += view._nbytes
+                self._receive_size.received(view._nbytes, asked)
             except BlockingIOError:
                 continue
+            except MemoryError:
+                self._lose_what_arrived()
+                raise
             finally:
                 del window
-            self._receive_calls += 1
-            self._received_nbytes += view._nbytes
-            self._receive_size.received(view._nbytes, asked)
             break
         else:
             view = make_view((), 0)
@@ -382,7 +388,8 @@ class DescriptorStream(ReceivesSome, SendsAll, trio.abc.Stream):
         """Read once into the room of `buf`; return how much, or None if that is nothing yet."""
         if self._told_receiving is not None:
             raise OSError(*self._told_receiving)
-        with buf.begin_vectored_write(limit) as write:
+        write = buf.begin_vectored_write(limit)
+        try:  # and not `with`, which may lack memory itself, and then never ends the loan
             pieces = write.pieces[:IOV_MAX]
             try:
                 nbytes = os.readv(self.fileno(), pieces)
@@ -393,6 +400,8 @@ class DescriptorStream(ReceivesSome, SendsAll, trio.abc.Stream):
             except MemoryError:
                 self._lose_what_arrived()
                 raise
+        finally:
+            write.__exit__()
         self._receive_calls += 1
         self._received_nbytes += nbytes
         if not nbytes and self._failure is not None:
@@ -404,14 +413,14 @@ class DescriptorStream(ReceivesSome, SendsAll, trio.abc.Stream):
             raise OSError(*self._told_receiving)
         try:
             data = await self._receive_plain(asked)
+            self._receive_calls += 1
+            self._received_nbytes += len(data)
+            self._receive_size.received(len(data), asked)
         except MemoryError:
             self._lose_what_arrived()
             raise
         if not data and self._failure is not None:
             raise OSError(*self._failure)
-        self._receive_calls += 1
-        self._received_nbytes += len(data)
-        self._receive_size.received(len(data), asked)
         return data
 
     async def _receive_some(self, max_bytes: int | None) -> bytes:
@@ -477,6 +486,7 @@ class DescriptorStream(ReceivesSome, SendsAll, trio.abc.Stream):
                     else:
                         plan.advance(sent)
                     await checkpoint()
+            await cancel_shielded_checkpoint()
         except OSError as exc:
             await cancel_shielded_checkpoint()
             raise self._sending_failed(exc) from exc.with_traceback(None)
@@ -486,7 +496,6 @@ class DescriptorStream(ReceivesSome, SendsAll, trio.abc.Stream):
         finally:  # an error that is looked at holds this frame, but not the caller's memory
             del plan, pieces
             buffers = ()
-        await cancel_shielded_checkpoint()
 
     def _write_now(self, view: BytesView) -> int:
         if not CAN_READ_IN_PLACE or self._is_end_announced() or self._told_sending is not None:
@@ -499,9 +508,12 @@ class DescriptorStream(ReceivesSome, SendsAll, trio.abc.Stream):
         except OSError as exc:
             self._sending_failed(exc)  # which keeps it (Law 3)
             return 0
-        self._copied_nbytes += plan.joined_nbytes
-        self._send_calls += 1
-        self._sent_nbytes += sent
+        try:
+            self._copied_nbytes += plan.joined_nbytes
+            self._send_calls += 1
+            self._sent_nbytes += sent
+        except MemoryError:  # only what is for statistics is missing
+            return sent
         return sent
 
     async def _send_without_writev(self, buffers: Sequence[bytes | memoryview]) -> int:

@@ -43,16 +43,21 @@ class Handle:
 
     def __enter__(self) -> int:
         """Return the descriptor, which stays open until `__exit__`."""
-        with self._lock:
+        self._lock.acquire()  # and not `with`: it, too, may lack memory, on its way out
+        try:
             if self._is_closing:
                 raise trio.ClosedResourceError("this File was closed")
+            fd = self.raw.fileno()
             self._users += 1
-        return self.raw.fileno()
+        finally:
+            self._lock.release()
+        return fd
 
-    def __exit__(self, *exc_info: object) -> None:
-        with self._lock:
-            self._users -= 1
-            is_last = self._is_closing and not self._users
+    def __exit__(self, exc_type: object, exc: object, traceback: object) -> None:
+        self._lock.acquire()
+        self._users -= 1
+        is_last = self._is_closing and not self._users
+        self._lock.release()
         if is_last:
             self.raw.close()
 

@@ -199,11 +199,14 @@ class Read(Keeping):
                 buf.put_slice(self._gathering().consume_all())
                 self._kept = buf
             await self._gather(buf, wanted, self._fill_room)
-            view = buf.consume(wanted)
+            view = buf.peek(wanted)
+            if len(view._pieces) > 1:
+                view = BytesView(view.contiguous())
+            buf.consume(wanted)  # last: what is in the buffer is not lost for lack of memory
+            return view
         finally:
             self._is_receiving = False
             self._forget_if_empty()
-        return view if len(view.pieces) < 2 else BytesView(view.contiguous())
 
     async def read_exactly_into(self, nbytes: SupportsIndex, buf: BytesBuf) -> None:
         """Read until `buf` holds `nbytes` bytes; those that it holds already count.
@@ -420,11 +423,15 @@ class Read(Keeping):
         view = await self.receive_view()
         if not view:
             return []
-        if max_bytes is None:
-            return [view]
-        batch, rest = _cut(view, max_bytes)
-        if rest:
-            self._put_back([rest])
+        try:
+            if max_bytes is None:
+                return [view]
+            batch, rest = _cut(view, max_bytes)
+            if rest:
+                self._put_back([rest])
+        except MemoryError:
+            self._keep(view)
+            raise
         return batch
 
     async def _read_chunk(self, nbytes: int) -> BytesView:
@@ -448,8 +455,10 @@ class Read(Keeping):
         try:
             buf = self._gathering()
             await self._gather_or_end(buf, nbytes, None)
-            whole = min(len(buf) // nbytes, BATCH_VIEWS) * nbytes
-            return _cut(buf.consume(whole or len(buf)), nbytes)[0]
+            wanted = min(len(buf) // nbytes, BATCH_VIEWS) * nbytes or len(buf)
+            batch, _ = _cut(buf.peek(wanted), nbytes)
+            buf.consume(wanted)  # last: what is in the buffer is not lost for lack of memory
+            return batch
         finally:
             self._is_receiving = False
             self._forget_if_empty()

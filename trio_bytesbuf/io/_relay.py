@@ -28,6 +28,8 @@ from ._read import Read
 from ._write import Write
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ._endpoint import ReadWrite
 
 
@@ -79,34 +81,41 @@ async def relay(a: ReadWrite, b: ReadWrite) -> None:
         if not isinstance(stream, Read) or not isinstance(stream, Write):
             raise TypeError(f"relay joins what is a Read and a Write, not {type(stream).__name__}")
     failures: list[Exception] = []
-
-    async def pass_on(source: ReadWrite, sink: ReadWrite) -> None:
-        view = None
-        try:
-            while True:
-                view = None  # while waiting, its block belongs to whoever needs one
-                view = await source.receive_view()
-                if not view:
-                    break
-                try:
-                    await sink.write_view(view)
-                except trio.BrokenResourceError as exc:
-                    failures.append(exc)  # Law 2
-                    return
-            # Not every stream that can do it is trio's by its type: streams in memory are not.
-            send_eof = getattr(sink, "send_eof", None)
-            if send_eof is None:
-                nursery.cancel_scope.cancel()  # Law 3
-            else:
-                await send_eof()
-        except STREAM_ERRORS as exc:
-            failures.append(exc)
-            nursery.cancel_scope.cancel()
-        finally:
-            del view  # an error that is kept holds this frame, but no memory
-
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(pass_on, a, b)
-        nursery.start_soon(pass_on, b, a)
+        end_both = nursery.cancel_scope.cancel
+        nursery.start_soon(_pass_on, a, b, failures, end_both)
+        nursery.start_soon(_pass_on, b, a, failures, end_both)
     if failures:
         raise failures.pop(0)
+
+
+async def _pass_on(
+    source: ReadWrite,
+    sink: ReadWrite,
+    failures: list[Exception],
+    end_both: Callable[[], object],
+) -> None:
+    """Pass bytes from `source` to `sink` until the end, and then that. (Law 2)"""
+    view = None
+    try:
+        while True:
+            view = None  # while waiting, its block belongs to whoever needs one
+            view = await source.receive_view()
+            if not view:
+                break
+            try:
+                await sink.write_view(view)
+            except trio.BrokenResourceError as exc:
+                failures.append(exc)
+                return
+        # Not every stream that can do it is trio's by its type: streams in memory are not.
+        send_eof = getattr(sink, "send_eof", None)
+        if send_eof is None:
+            end_both()  # Law 3
+        else:
+            await send_eof()
+    except STREAM_ERRORS as exc:
+        failures.append(exc)
+        end_both()
+    finally:
+        del view  # an error that is kept holds this frame, but no memory

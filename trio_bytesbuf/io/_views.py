@@ -41,7 +41,7 @@ class Iteration(trio.abc.AsyncResource, Generic[S, T]):
         self._step = step
         self._is_stepping = False
         self._scope: trio.CancelScope | None = None
-        self._out = trio.Event()
+        self._out: trio.Event | None = None  # while somebody waits for a step to be over
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self._source!r}>"
@@ -65,7 +65,8 @@ class Iteration(trio.abc.AsyncResource, Generic[S, T]):
                 self._given()
         finally:
             self._is_stepping = False
-            self._out.set()
+            if self._out is not None:
+                self._out.set()
         if not item:
             raise StopAsyncIteration
         return item

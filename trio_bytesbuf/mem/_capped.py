@@ -193,7 +193,8 @@ class CappedMemory(SoleOwner, MemoryShared, Shown):
         return min(account.max_nbytes - account.lent_nbytes for account in self._accounts)
 
     def _builder(self, loans: list[Loan]) -> BytesBuf:
-        views = tuple(self._shown(loan) for loan in loans)
+        # No tuple of a generator: CPython loses what is in one that it has no memory to shorten.
+        views = [self._shown(loan) for loan in loans]
         return fresh(views, sum(view.nbytes for view in views))
 
     def _shown(self, loan: Loan) -> memoryview:

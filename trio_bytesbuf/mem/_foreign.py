@@ -73,7 +73,7 @@ def foreign_view(buffer: Buffer, *, owner: object = None, meta: object = None) -
     exporter = _exporter_of(memory)
     ref = BlockRef(meta, exporter if owner is None else owner, type(exporter) is not bytes)
     nbytes = memory.nbytes
-    pieces = tuple(memory[at : at + PIECE_NBYTES] for at in range(0, nbytes, PIECE_NBYTES))
+    pieces = tuple([memory[at : at + PIECE_NBYTES] for at in range(0, nbytes, PIECE_NBYTES)])
     return make_view(pieces, nbytes, (ref,) * len(pieces) or None)
 
 

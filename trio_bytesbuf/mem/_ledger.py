@@ -20,13 +20,15 @@ Law 4. Nobody is overtaken. Memory is lent to the first of a line, or to anybody
        empty. A task stands in the pool's line only when its share has room for it: who hoards
        waits for himself, and the others do not wait for him.
 Law 5. A lost hint delays and does no more: the first of a line looks again after 0.1 s (1 ms while
-       a hint was given and the proof is still out), 0.2 s, ... up to 10 s, at every block.
+       a hint was given and the proof is still out), 0.2 s, ... up to 10 s, at every block. Who
+       stands behind looks every 10 s whether he is the first.
        If that finds nothing for a second, memory may lie in garbage that nobody collects because
        a starved program allocates nothing; then the collector is run, at most every 10 s.
 
 The books are kept under a lock, which only callers take. A finalizer or a signal handler that
 interrupts its owner and asks for memory itself is refused, as if there were none; so what is
-between two lines of a locked part is never seen. A block that an exception lets fall between
+between two lines of a locked part is never seen. What lacks memory there changes nothing: numbers
+are computed first and stored then. A block that an exception lets fall between
 being booked and being handed out is seen by nobody, which Law 5 finds out.
 """
 
@@ -88,6 +90,8 @@ class Waiter:
     token: trio.lowlevel.TrioToken
     accounts: list[Account] = attrs.Factory(list)
     woken: trio.Event = attrs.Factory(trio.Event)
+    is_gone: bool = False
+    """Whether it stands in line no more, though it could not be taken out for lack of memory."""
 
     def wake(self) -> bool:
         """Have the task look again, from any thread; say whether there is one any more."""
@@ -113,6 +117,8 @@ class Account:
 
     def first(self) -> Waiter | None:
         try:
+            while self.line[0].is_gone:
+                self.line.popleft()
             return self.line[0]
         except IndexError:  # also if another thread was quicker
             return None
@@ -146,9 +152,10 @@ class Ledger:
     total: Account
     max_idle_nbytes: int
     idle_nbytes: int = 0
-    idle: dict[int, list[bytearray]] = attrs.field(
-        factory=lambda: {size: [] for size in CAPPED_BLOCK_SIZES}
+    idle: dict[int, deque[bytearray]] = attrs.field(
+        factory=lambda: {size: deque() for size in CAPPED_BLOCK_SIZES}
     )
+    """Deques, because taking one out of a list may lack memory."""
     lent: dict[int, Loan] = attrs.Factory(dict)
     hinted: deque[Loan] = attrs.Factory(deque)
     waiting: set[Waiter] = attrs.Factory(set)
@@ -211,40 +218,54 @@ class Ledger:
                 self._inside = False
 
     def _lend(self, nbytes: int, accounts: tuple[Account, ...]) -> Loan:
+        own, total = accounts[0], self.total  # which are one, if it is no share's
+        own_nbytes, total_nbytes = own.lent_nbytes + nbytes, total.lent_nbytes + nbytes
         shelf = self.idle.get(nbytes)
         if shelf:
-            memory = shelf.pop()
-            self.idle_nbytes -= nbytes
+            memory = shelf[-1]
+            idle_nbytes = self.idle_nbytes - nbytes
         else:
-            self._shrink_idle(self.total.max_nbytes - self.total.lent_nbytes - nbytes)
+            self._shrink_idle(total.max_nbytes - total_nbytes)
             memory = bytearray(nbytes)
+            idle_nbytes = self.idle_nbytes
         loan = Loan(memory, accounts)
-        self.lent[id(loan)] = loan
-        for account in accounts:
-            account.lent_nbytes = lent_nbytes = account.lent_nbytes + nbytes
-            if lent_nbytes > account.peak_nbytes:
-                account.peak_nbytes = lent_nbytes
+        self.lent[id(loan)] = loan  # the last that can lack memory
+        if shelf:
+            shelf.pop()
+        self.idle_nbytes = idle_nbytes
+        own.lent_nbytes = own_nbytes
+        total.lent_nbytes = total_nbytes
+        if own_nbytes > own.peak_nbytes:
+            own.peak_nbytes = own_nbytes
+        if total_nbytes > total.peak_nbytes:
+            total.peak_nbytes = total_nbytes
         return loan
 
     def _shrink_idle(self, max_nbytes: int) -> None:
-        for size, shelf in self.idle.items():
+        for size in self.idle:  # not `items`: CPython crashes when that lacks memory
+            shelf = self.idle[size]
             while shelf and self.idle_nbytes > max_nbytes:
+                idle_nbytes = self.idle_nbytes - size
                 shelf.pop()
-                self.idle_nbytes -= size
+                self.idle_nbytes = idle_nbytes
 
     def came_home(self, loan: Loan) -> None:
         """Say that a look might be worth it: what a release hook does (Law 2)."""
-        self.hinted.append(loan)
-        for account in loan.accounts:
-            if account.line:
-                account.wake_first()
+        try:
+            self.hinted.append(loan)
+            for account in loan.accounts:
+                if account.line:
+                    account.wake_first()
+        except MemoryError:  # a hint that is lost (Law 5)
+            return
 
     def _settle(self) -> None:
         """Look at the blocks that hints were given for."""
         for _ in range(len(self.hinted)):
-            loan = self.hinted.popleft()
-            if not self._is_home(loan):
-                self.hinted.append(loan)
+            if self._is_home(self.hinted[0]):
+                self.hinted.popleft()
+            else:
+                self.hinted.rotate(-1)
 
     def _is_home(self, loan: Loan) -> bool:
         """Take a block back if it is proved that nobody sees it (Law 1)."""
@@ -253,16 +274,22 @@ class Ledger:
             return True
         if getrefcount(memory) != _HELD:
             return False
-        loan.memory = None
-        del self.lent[id(loan)]
-        nbytes = len(memory)
-        for account in loan.accounts:
-            account.lent_nbytes -= nbytes
+        nbytes, key = len(memory), id(loan)
+        own, total = loan.accounts[0], self.total
+        own_nbytes, total_nbytes = own.lent_nbytes - nbytes, total.lent_nbytes - nbytes
+        idle_nbytes = self.idle_nbytes + nbytes
         # Counts of a free-threaded build are good enough for a budget, and not for using it again.
-        keep = self.idle_nbytes + nbytes <= self.max_idle_nbytes and not FREE_THREADED
+        keep = idle_nbytes <= self.max_idle_nbytes and not FREE_THREADED
+        loan.memory = None
+        del self.lent[key]
+        own.lent_nbytes = own_nbytes
+        total.lent_nbytes = total_nbytes
         if keep and nbytes in self.idle:
-            self.idle[nbytes].append(memory)
-            self.idle_nbytes += nbytes
+            try:
+                self.idle[nbytes].append(memory)
+            except MemoryError:  # then it is not kept
+                return True
+            self.idle_nbytes = idle_nbytes
         return True
 
     def sweep(self, *accounts: Account) -> None:
@@ -278,9 +305,9 @@ class Ledger:
                 for loan in self.lent.values():
                     for account in loan.accounts:
                         sums[account] = sums.get(account, 0) + len(loan.memory or b"")
-                for account, nbytes in sums.items():
-                    account.lent_nbytes = nbytes
-                self.idle_nbytes = sum(size * len(shelf) for size, shelf in self.idle.items())
+                for account in sums:
+                    account.lent_nbytes = sums[account]
+                self.idle_nbytes = sum(size * len(self.idle[size]) for size in self.idle)
                 self.swept_at = time.monotonic()
 
     def trim(self) -> int:
@@ -319,6 +346,7 @@ class Ledger:
                 await self._until(me, account, partial(fits, account))
             return await self._until(me, accounts[-1], lambda: self.take(accounts, choices, me))
         finally:
+            me.is_gone = True
             self.waiting.discard(me)
             for account in reversed(me.accounts):
                 account.leave(me)
@@ -340,7 +368,7 @@ class Ledger:
                     waited_since = trio.current_time()
                 shortest = RELOOK_SOON_SECONDS if self.hinted else RELOOK_SECONDS
                 delay = min(max(delay, shortest), RELOOK_MAX_SECONDS)
-            with trio.move_on_after(delay or math.inf) as scope:
+            with trio.move_on_after(delay or RELOOK_MAX_SECONDS) as scope:
                 await me.woken.wait()
             if not scope.cancelled_caught:
                 delay = 0.0

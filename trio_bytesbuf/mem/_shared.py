@@ -164,8 +164,12 @@ class SharedPool(ShelvedMemory):
     def _lease_segment(self, nbytes: int) -> Segment:
         if nbytes > max(self._max_idle_nbytes, BLOCK_SIZES[-1]):
             return Segment.make(min(nbytes, BLOCK_NBYTES_MAX))
-        fitting = (shelf for shelf in self._shelves if nbytes <= shelf.block_nbytes)
-        segment: Segment = next(fitting, self._shelves[-1]).lease()
+        shelf = self._shelves[-1]
+        for fitting in self._shelves:
+            if nbytes <= fitting.block_nbytes:
+                shelf = fitting
+                break
+        segment: Segment = shelf.lease()
         return segment
 
     def trim(self) -> int:

@@ -157,14 +157,14 @@ class Segment(mmap.mmap):
             segment = cls._map(fd, name, block_nbytes, mmap.PROT_READ | mmap.PROT_WRITE)
             HEADER.pack_into(segment, 0, MAGIC, block_nbytes, 0)
             seal_writing(fd)
+            segment.maker_pid = os.getpid()
+            segment.ref = BlockRef(meta=SharedBlock(os.getpid(), block_nbytes))
+            segment._epoch = epoch
+            _OURS.add(segment)
         except BaseException:
             os.close(fd)
             raise
-        segment.maker_pid = os.getpid()
-        segment.ref = BlockRef(meta=SharedBlock(os.getpid(), block_nbytes))
-        segment._epoch = epoch
-        _OURS.add(segment)
-        segment.fd = fd
+        segment.fd = fd  # which is the segment's from here on
         return segment
 
     @classmethod
@@ -185,14 +185,14 @@ class Segment(mmap.mmap):
             except BaseException:
                 segment.close()  # the traceback would keep the mapping, and so the lock
                 raise
+            segment.generation = generation
+            segment.is_known_elsewhere = True
+            segment.maker_pid = None
+            segment.ref = BlockRef(meta=SharedBlock(pid, block_nbytes))
         except BaseException:
             os.close(opened)
             raise
-        segment.generation = generation
-        segment.is_known_elsewhere = True
-        segment.maker_pid = None
-        segment.ref = BlockRef(meta=SharedBlock(pid, block_nbytes))
-        segment.fd = opened
+        segment.fd = opened  # which is the segment's from here on
         return segment
 
     @classmethod

@@ -129,17 +129,20 @@ class Block(SoleOwner):
     def __repr__(self) -> str:
         return f"<Block of {len(self)} bytes>"
 
-    def _cut(self, nbytes: int) -> memoryview:
-        """Give away the first `nbytes` filled bytes, to be written to until they are shown."""
-        start = self._start
-        stop = start + nbytes
+    def _front(self, stop: int) -> memoryview:
+        """Return what is filled up to `stop`, to be written to until it is shown.
+
+        Whoever takes it moves `_start` to `stop`, once nothing can lack memory any more.
+        """
         if stop > self._end:  # an interrupt broke the builder: never show what may be written
             raise RuntimeError("this builder was interrupted half-way; make a new one")
-        self._start = stop
-        return self._memory[start:stop]
+        return self._memory[self._start : stop]
 
     def _split(self, at: int) -> Block:
-        """Cut the room in two at offset `at`; return the far part as a block of its own."""
+        """Return the room from offset `at` on as a block of its own.
+
+        Whoever takes it moves `_stop` to `at`, once nothing can lack memory any more.
+        """
         far: Block = object.__new__(Block)
         far._memory = self._memory
         far._start = far._end = at
@@ -147,7 +150,6 @@ class Block(SoleOwner):
         far._ref = self._ref
         far._record = None
         far._has_owner = True
-        self._stop = at
         return far
 
 

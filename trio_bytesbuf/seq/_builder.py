@@ -82,7 +82,7 @@ class BytesBuf(Dividing, Shown):
         Raises:
           BadMemory: one of them is not a block, or has an owner already.
         """
-        blocks = list(blocks)
+        blocks = [*iter(blocks)]
         return cls._of(blocks, take_ownership(blocks, "the caller of from_blocks()"))
 
     @classmethod
@@ -174,8 +174,9 @@ class BytesBuf(Dividing, Shown):
             if self._blocks and self.try_reclaim(self._room + missing):
                 return
             blocks, room = own_blocks(default_source() if memory is None else memory, missing)
+            room += self._room
             self._blocks[:0] = reversed(blocks)
-            self._room += room
+            self._room = room
 
     def try_reclaim(self, nbytes: SupportsIndex) -> bool:
         """Make room for `nbytes` bytes without new memory, or say that this is not possible.
@@ -199,11 +200,12 @@ class BytesBuf(Dividing, Shown):
         filled = block._end - block._start
         whole = block._memory.nbytes
         gained = whole - filled - (block._stop - block._end)
-        if self._room + gained < wanted or filled > block._start or not is_alone(block):
+        room = self._room + gained
+        if room < wanted or filled > block._start or not is_alone(block):
             return False
         block._memory[:filled] = block._memory[block._start : block._end]
         block._start, block._end, block._stop = 0, filled, whole
-        self._room += gained
+        self._room = room
         return True
 
     def resize(
@@ -302,10 +304,11 @@ class BytesBuf(Dividing, Shown):
             end = block._end
             stop = end + nbytes
             if stop < block._stop:  # the common case: it fits, and there is room left
+                filled, room = self._nbytes + nbytes, self._room - nbytes  # may lack memory
                 block._memory[end:stop] = source
                 block._end = stop
-                self._nbytes += nbytes
-                self._room -= nbytes
+                self._nbytes = filled
+                self._room = room
                 return
         self._put_over_blocks(memoryview(source))
 
@@ -329,10 +332,11 @@ class BytesBuf(Dividing, Shown):
             end = block._end
             stop = end + nbytes
             if stop < block._stop:
+                filled, room = self._nbytes + nbytes, self._room - nbytes
                 block._memory[end:stop] = data
                 block._end = stop
-                self._nbytes += nbytes
-                self._room -= nbytes
+                self._nbytes = filled
+                self._room = room
                 return
         self._put_over_blocks(memoryview(data))
 
@@ -343,17 +347,16 @@ class BytesBuf(Dividing, Shown):
             raise BufferFull(requested=nbytes, available=self._room)
         self._close_window()
         at = 0
-        while at < nbytes:
-            block = self._blocks[-1]
+        for block in reversed(self._blocks):
+            if at == nbytes:
+                break
             end = block._end
             step = min(block._stop - end, nbytes - at)
-            if not step:  # filled, and an interrupt came before it was turned into a piece
-                self._seal()
-                self._blocks.pop()
-                continue
             block._memory[end : end + step] = source[at : at + step]
-            self._fill(step)
             at += step
+        if at < nbytes:
+            raise RuntimeError("this builder was interrupted half-way; make a new one")
+        self._fill(nbytes)
 
     def put_view(self, view: BytesView) -> None:
         """Append the bytes of `view` without copying them, and without using capacity.
@@ -377,15 +380,7 @@ class BytesBuf(Dividing, Shown):
         if view._nbytes < COALESCED_NBYTES and refs is None and self._coalesce(pieces):
             self._nbytes = total
             return
-        count = len(self._pieces)
-        try:
-            self._pieces.extend(pieces)
-            self._refs.extend((None,) * len(pieces) if refs is None else refs)
-        except BaseException:
-            for given in (self._pieces, self._refs):
-                while len(given) > count:
-                    given.pop()
-            raise
+        self._extend(pieces, (None,) * len(pieces) if refs is None else refs)
         self._nbytes = total
 
     def _coalesce(self, pieces: Pieces) -> bool:
@@ -498,12 +493,13 @@ class BytesBuf(Dividing, Shown):
 
     def _end_write(self, filled_nbytes: int, abandoned_blocks: int) -> None:
         """Take back what a vectored write was lent; called by it, once."""
-        self._busy = None
-        for _ in range(abandoned_blocks):  # somebody else can still write to their room
+        if abandoned_blocks:  # somebody else can still write to their room
             self._seal()
-            block = self._blocks.pop()
-            self._room -= block._stop - block._end
+            kept = self._blocks[:-abandoned_blocks]
+            room = sum(block._stop - block._end for block in kept)
+            self._blocks, self._room = kept, room
         self._fill(filled_nbytes)
+        self._busy = None
 
     def _picture(self) -> Picture:
         from ._hexdump import hex_picture  # only who looks pays for it

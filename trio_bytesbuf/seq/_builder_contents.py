@@ -15,7 +15,8 @@ Law 3. A byte that a view has shown is never written again. A piece that can be 
 Law 4. Bytes become filled only when nobody can write them any more. A window that was lent
        (`chunk_mut`, `begin_vectored_write`) has a managed buffer of its own, so that
        `open_slices` can tell; while a slice of it lives, filling is refused.
-Law 5. A call that is refused has changed nothing.
+Law 5. A call that is refused, or that lacks memory, has changed nothing. So what can lack memory
+       (a slice, a number above 256, room in a deque) comes before the first change, or is undone.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from __future__ import annotations
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import repeat
 from typing import TYPE_CHECKING, Self, SupportsIndex
 
 import attrs
@@ -63,8 +65,9 @@ class Contents(SoleOwner, BufMut):
         self._hold([], 0)
 
     def _hold(self, blocks: list[Block], room: int) -> None:
-        self._pieces = deque()
-        self._refs = deque()
+        pieces: deque[memoryview] = deque()
+        refs: deque[BlockRef | None] = deque()
+        self._pieces, self._refs = pieces, refs
         self._nbytes = 0
         self._window = self._busy = self._seam = self._front_seam = None
         self._unseen = False
@@ -74,7 +77,9 @@ class Contents(SoleOwner, BufMut):
     @classmethod
     def _of(cls, blocks: Iterable[Block], room: int) -> Self:
         buf: Self = _new_object(cls)
-        buf._hold(list(blocks)[::-1], room)
+        held = [*iter(blocks)]  # CPython loses a list that it has no memory to copy, for ever
+        held.reverse()
+        buf._hold(held, room)
         return buf
 
     # How much it holds
@@ -107,25 +112,72 @@ class Contents(SoleOwner, BufMut):
 
     def _fill(self, nbytes: int) -> None:
         """Count the next `nbytes` bytes as filled; they are written already."""
-        while nbytes:
-            block = self._blocks[-1]
-            step = min(nbytes, block._stop - block._end)
-            block._end += step
-            self._nbytes += step
-            self._room -= step
-            nbytes -= step
-            if block._end == block._stop:
-                self._seal()
-                self._blocks.pop()
+        if not nbytes:
+            return
+        filled, room = self._nbytes + nbytes, self._room - nbytes
+        blocks = self._blocks
+        block = blocks[-1]
+        end = block._end + nbytes
+        if end < block._stop:  # the common case
+            block._end = end
+            self._nbytes, self._room = filled, room
+            return
+        kept = blocks[:]
+        full: list[memoryview] = []
+        refs: list[BlockRef | None] = []
+        while end >= block._stop:
+            kept.pop()
+            full.append(block._memory[block._start : block._stop])
+            refs.append(block._ref)
+            nbytes = end - block._stop
+            if not nbytes:
+                break
+            block = kept[-1]
+            end = block._end + nbytes
+        self._unseen = True
+        self._blocks = kept  # first: nobody may write to what becomes a piece (Law 3)
+        count = len(self._pieces)
+        try:
+            self._extend(full, refs)
+        except BaseException:
+            if len(self._pieces) == count:  # unless a second interrupt has left one there
+                self._blocks = blocks
+            raise
+        if nbytes:
+            block._end = end
+        self._nbytes, self._room = filled, room
+
+    def _extend(self, pieces: Iterable[memoryview], refs: Iterable[BlockRef | None]) -> None:
+        """Append pieces with what is said of them: all of them, or none."""
+        count = len(self._pieces)
+        try:
+            self._pieces.extend(pieces)
+            self._refs.extend(refs)
+        except BaseException:
+            for given in (self._pieces, self._refs):
+                while len(given) > count:
+                    given.pop()
+            raise
 
     def _seal(self) -> None:
         """Turn what is filled of the first block into a piece."""
         if self._blocks:
             block = self._blocks[-1]
-            if block._start < block._end:
+            start, end = block._start, block._end
+            if start < end:
+                piece = block._memory[start:end]
+                count = len(self._pieces)
                 self._unseen = True
-                self._pieces.append(block._cut(block._end - block._start))
-                self._refs.append(block._ref)
+                block._start = end  # first: nobody may write to what becomes a piece (Law 3)
+                try:
+                    self._refs.append(block._ref)
+                    self._pieces.append(piece)
+                except BaseException:
+                    if len(self._pieces) == count:
+                        while len(self._refs) > count:
+                            self._refs.pop()
+                        block._start = start
+                    raise
 
     # Looking at bytes and taking them out
 
@@ -146,7 +198,7 @@ class Contents(SoleOwner, BufMut):
         if limit == self._nbytes:
             whole = tuple(self._pieces)
             if self._unseen:
-                whole = tuple(piece if piece.readonly else piece.toreadonly() for piece in whole)
+                whole = tuple([piece if piece.readonly else piece.toreadonly() for piece in whole])
                 self._pieces = deque(whole)
                 self._unseen = False
             return make_view(whole, limit, said(self._refs))
@@ -183,37 +235,65 @@ class Contents(SoleOwner, BufMut):
         wanted = count_of(nbytes, "nbytes")
         if wanted > self._nbytes:
             return None
-        pieces, refs = self._cut_off(wanted)
+        if wanted and not self._pieces:  # a common case: all in the first block
+            block = self._blocks[-1]
+            left, stop = self._nbytes - wanted, block._start + wanted
+            ref = block._ref
+            piece = block._front(stop).toreadonly()
+            view = make_view((piece,), wanted, None if ref is None else (ref,))
+            self._front_seam = None
+            self._nbytes, block._start = left, stop
+            return view
+        pieces, refs, rest = self._front(wanted)
         shown = tuple([piece if piece.readonly else piece.toreadonly() for piece in pieces])
-        return make_view(shown, wanted, said(refs))
+        view = make_view(shown, wanted, said(refs))
+        self._drop_front(wanted, pieces, rest)
+        return view
 
-    def _cut_off(self, nbytes: int) -> tuple[list[memoryview], list[BlockRef | None]]:
-        """Take the first `nbytes` bytes out, which are there; what is unseen stays writable."""
+    def _front(
+        self, nbytes: int
+    ) -> tuple[list[memoryview], list[BlockRef | None], memoryview | int | None]:
+        """Return the first `nbytes` bytes, which are there; what is unseen can be written to.
+
+        Returns:
+          The pieces, what is said of each, and, for `_drop_front`: what is left of the piece, or
+          where the block begins then, that the last of them is a part of.
+        """
         pieces: list[memoryview] = []
         refs: list[BlockRef | None] = []
-        missing = nbytes
+        for piece, ref in zip(self._pieces, self._refs, strict=True):
+            if not nbytes:
+                break
+            refs.append(ref)
+            if piece.nbytes > nbytes:
+                pieces.append(piece[:nbytes])
+                return pieces, refs, piece[nbytes:]
+            pieces.append(piece)
+            nbytes -= piece.nbytes
+        if not nbytes:
+            return pieces, refs, None
+        block = self._blocks[-1]  # which goes on behind it
+        stop = block._start + nbytes
+        pieces.append(block._front(stop))
+        refs.append(block._ref)
+        return pieces, refs, stop
+
+    def _drop_front(
+        self, nbytes: int, pieces: list[memoryview], rest: memoryview | int | None
+    ) -> None:
+        """Take out what `_front` has returned."""
+        left = self._nbytes - nbytes
+        turns = repeat(None, len(pieces) - (rest is not None))
         if nbytes:
             self._front_seam = None
-        while missing:
-            if not self._pieces:  # the rest is in the first block, which goes on after it
-                block = self._blocks[-1]
-                self._nbytes -= missing
-                pieces.append(block._cut(missing))
-                refs.append(block._ref)
-                break
-            piece = self._pieces[0]
-            if piece.nbytes <= missing:
-                missing -= piece.nbytes
-                self._nbytes -= piece.nbytes  # first, so that never more is counted than is there
-                pieces.append(self._pieces.popleft())
-                refs.append(self._refs.popleft())
-            else:
-                pieces.append(piece[:missing])
-                refs.append(self._refs[0])
-                self._pieces[0] = piece[missing:]
-                self._nbytes -= missing
-                break
-        return pieces, refs
+        self._nbytes = left  # first, so that never more is counted than is there
+        for _ in turns:
+            self._pieces.popleft()
+            self._refs.popleft()
+        if isinstance(rest, memoryview):
+            self._pieces[0] = rest
+        elif rest is not None:
+            self._blocks[-1]._start = rest
 
     def consume_all(self) -> BytesView:
         """Take all filled bytes out and return a view of them.
@@ -224,11 +304,12 @@ class Contents(SoleOwner, BufMut):
         if nbytes and not self._pieces:  # the common case: all in the first block
             block = self._blocks[-1]
             ref = block._ref
-            self._nbytes = 0
+            stop = block._start + nbytes
+            piece = block._front(stop).toreadonly()
+            view = make_view((piece,), nbytes, None if ref is None else (ref,))
             self._front_seam = None
-            return make_view(
-                (block._cut(nbytes).toreadonly(),), nbytes, None if ref is None else (ref,)
-            )
+            self._nbytes, block._start = 0, stop
+            return view
         view = self.peek()
         pieces: deque[memoryview] = deque()
         refs: deque[BlockRef | None] = deque()
@@ -250,20 +331,32 @@ class Contents(SoleOwner, BufMut):
         if excess <= 0:
             return
         self._close_window()
-        self._nbytes -= excess
-        if self._blocks:
-            block = self._blocks[-1]
+        block = self._blocks[-1] if self._blocks else None
+        end = 0
+        room = self._room
+        if block is not None:
             unseen = min(excess, block._end - block._start)
-            block._end -= unseen
-            self._room += unseen
+            end = block._end - unseen
+            room += unseen
             excess -= unseen
-        while excess:
-            piece = self._pieces.pop()
+        whole, last = 0, None
+        for piece in reversed(self._pieces) if excess else ():
             if piece.nbytes > excess:
-                self._pieces.append(piece[: piece.nbytes - excess])
+                last = piece[: piece.nbytes - excess]
                 break
-            self._refs.pop()
+            whole += 1
             excess -= piece.nbytes
+            if not excess:
+                break
+        turns = repeat(None, whole)
+        if block is not None:
+            block._end = end
+        self._nbytes, self._room = kept, room
+        for _ in turns:
+            self._pieces.pop()
+            self._refs.pop()
+        if last is not None:
+            self._pieces[-1] = last
 
     def clear(self) -> None:
         """Drop all filled bytes; as `truncate(0)`."""
@@ -313,10 +406,13 @@ class Contents(SoleOwner, BufMut):
             targets.append(piece[start : start + missing])
             missing -= targets[-1].nbytes
             start = 0
+        parts = []
         at = 0
         for target in targets:
-            target[:] = source[at : at + target.nbytes]
+            parts.append(source[at : at + target.nbytes])
             at += target.nbytes
+        for target, part in zip(targets, parts, strict=True):
+            target[:] = part
 
     def _filled(self) -> Iterator[memoryview]:
         """Yield what is filled, in order; what can be written through was shown by no view."""

@@ -13,6 +13,7 @@ Law 3. They are adjacent as well if they were cut where a block ends. Memory doe
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Self, SupportsIndex
 
 import attrs
@@ -57,24 +58,19 @@ class Dividing(Contents):
         if wanted > self._nbytes:
             raise NotEnoughBytes(requested=wanted, available=self._nbytes)
         front = self._of((), 0)
-        front_seam = self._front_seam
-        pieces, refs = self._cut_off(wanted)
+        pieces, refs, rest = self._front(wanted)
         front._pieces.extend(pieces)
         front._refs.extend(refs)
         front._unseen = True
-        front._front_seam = front_seam if wanted else None
+        front._front_seam = self._front_seam if wanted else None
         front._nbytes = wanted
-        front._note_seam(self)
+        seam = behind = None
+        if rest is None and 0 < wanted < self._nbytes:
+            seam, behind = _seam_between(front._last(), self._first(len(pieces)))
+        self._drop_front(wanted, pieces, rest)
+        if seam is not None:
+            front._seam, self._front_seam = seam, behind
         return front
-
-    def _note_seam(self, other: Self) -> None:
-        """Remember that `other` was cut off here, if no memory can tell (Law 3)."""
-        if self._nbytes and other._nbytes:
-            last, first = self._last(), other._first()
-            end, start = address_of(last) + last.nbytes, address_of(first)
-            if last.obj is not first.obj or end != start:
-                token = object()
-                self._seam, other._front_seam = (token, end), (token, start)
 
     def split_off(self, at: SupportsIndex) -> Self:
         """Keep the first `at` bytes of the capacity; move what is behind them to a new builder.
@@ -139,25 +135,36 @@ class Dividing(Contents):
         other._refuse_while_lent()
         self._close_window()
         other._close_window()
-        if other._nbytes:
-            self._seal()
-            self._append(other)
-            self._blocks = _rooms(other._blocks, self._blocks)  # its pieces go on in its room
-        else:
-            self._blocks = _rooms(self._blocks, other._blocks)
-        self._nbytes += other._nbytes
-        self._room += other._room
-        self._unseen |= other._unseen
-        if other._nbytes:
-            self._seam = other._seam
-        other._hold([], 0)
+        taken = self._of((), 0)
+        other._swap(taken)  # first: what can be written through is never in both
+        try:
+            self._take_over(taken)
+        except Exception:  # a lack of memory, however Python calls it
+            other._swap(taken)
+            raise
         self._reopen()
         return True
 
-    def _first(self) -> memoryview:
-        """Return the first filled bytes, as many as lie together; there are some."""
-        if self._pieces:
-            return self._pieces[0]
+    def _take_over(self, other: Self) -> None:
+        """Take all that `other` holds, which nobody else knows: all of it, or nothing."""
+        nbytes, room = self._nbytes + other._nbytes, self._room + other._room
+        if other._nbytes:
+            self._seal()
+            blocks, cut = _rooms(other._blocks, self._blocks)  # its pieces go on in its room
+            self._append(other)
+            self._seam = other._seam
+        else:
+            blocks, cut = _rooms(self._blocks, other._blocks)
+        if cut is not None:
+            cut[0]._stop = cut[1]._stop
+        self._blocks = blocks
+        self._nbytes, self._room = nbytes, room
+        self._unseen |= other._unseen
+
+    def _first(self, index: int = 0) -> memoryview:
+        """Return the filled bytes from a piece on, as many as lie together; there are some."""
+        if index < len(self._pieces):
+            return self._pieces[index]
         block = self._blocks[-1]
         return block._memory[block._start : block._end]
 
@@ -181,24 +188,28 @@ class Dividing(Contents):
     def _append(self, other: Self) -> None:
         """Append the pieces of `other`, the first one to the last of ours if they are adjacent."""
         pieces, refs = self._pieces, self._refs
+        both = None
         if pieces and other._pieces and refs[-1] is other._refs[0]:
             both = joined(pieces[-1], other._pieces[0])
-            if both is not None:
-                pieces[-1] = both
-                other._pieces.popleft()
-                other._refs.popleft()
-        pieces.extend(other._pieces)
-        refs.extend(other._refs)
+        last = len(pieces) - 1
+        first = 0 if both is None else 1
+        self._extend(islice(other._pieces, first, None), islice(other._refs, first, None))
+        if both is not None:
+            pieces[last] = both
 
     def _reopen(self) -> None:
         """Give the last piece back to the block that it was cut from, if no view has seen it."""
         if not (self._pieces and self._blocks) or self._pieces[-1].readonly:
             return
         block, piece = self._blocks[-1], self._pieces[-1]
-        start = block._start - piece.nbytes
-        if start < 0 or piece.obj is not block._memory.obj:
+        try:
+            start = block._start - piece.nbytes
+            if start < 0 or piece.obj is not block._memory.obj:
+                return
+            is_before = address_of(piece) == address_of(block._memory) + start
+        except MemoryError:  # then it stays a piece
             return
-        if address_of(piece) == address_of(block._memory) + start:
+        if is_before:
             block._start = start
             self._pieces.pop()
             self._refs.pop()
@@ -225,7 +236,8 @@ class Dividing(Contents):
             return None
         self._close_window()
         moved: list[Block] = []
-        room = whole = 0
+        room = whole = at = 0
+        cut = None
         for block in self._blocks:  # from the far end, so that what is filled stays where it is
             if room == missing:
                 break
@@ -234,14 +246,19 @@ class Dividing(Contents):
                 moved.append(block)
                 whole += 1
             else:
-                moved.append(block._split(block._stop - step))
+                cut, at = block, block._stop - step
+                moved.append(block._split(at))
             room += step
-        del self._blocks[:whole]
-        self._room -= room
-        if self._blocks and self._blocks[-1]._end == self._blocks[-1]._stop:
+        kept = self._blocks[whole:]
+        left = self._room - room
+        other = self._of(reversed(moved), room)
+        if cut is not None and at == cut._end:  # the first block, which has no more room then
             self._seal()
-            self._blocks.pop()
-        return self._of(reversed(moved), room)
+            kept.pop()
+        if cut is not None:
+            cut._stop = at
+        self._blocks, self._room = kept, left
+        return other
 
     def freeze(self) -> BytesView:
         """Take all filled bytes out for good: return a view of them, and let the capacity go.
@@ -266,13 +283,26 @@ class Dividing(Contents):
         return blocks
 
 
-def _rooms(near: list[Block], far: list[Block]) -> list[Block]:
+def _seam_between(
+    last: memoryview, first: memoryview
+) -> tuple[tuple[object, int] | None, tuple[object, int] | None]:
+    """Return what both sides of a cut remember of it, if no memory can tell. (Law 3)"""
+    end, start = address_of(last) + last.nbytes, address_of(first)
+    if last.obj is first.obj and end == start:
+        return None, None
+    token = object()
+    return (token, end), (token, start)
+
+
+def _rooms(near: list[Block], far: list[Block]) -> tuple[list[Block], tuple[Block, Block] | None]:
     """Return the blocks of `near`, then those of `far`, which have no filled bytes.
 
-    If a block was cut there, and nothing of it is missing, it is made whole again.
+    Returns:
+      The blocks, and, if one was cut between the two and nothing of it is missing, its parts: only
+      the near one is among the blocks, and is to be made whole again.
     """
     if near and far:
         last, following = near[0], far[-1]
         if last._memory is following._memory and last._stop == following._start:
-            last._stop = far.pop()._stop
-    return far + near
+            return far[:-1] + near, (last, following)
+    return far + near, None

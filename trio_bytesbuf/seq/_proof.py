@@ -61,10 +61,15 @@ def own_memoryview(exporter: Buffer, /) -> memoryview:
 def address_of(data: Buffer, /) -> int:
     """Return where in memory `data` begins, read-only or not: ctypes' own way needs writable."""
     buffer = _PyBuffer()
-    ctypes.pythonapi.PyObject_GetBuffer(ctypes.py_object(data), ctypes.byref(buffer), 0)
-    address = int(buffer.buf or 0)
-    ctypes.pythonapi.PyBuffer_Release(ctypes.byref(buffer))
-    return address
+    reference = ctypes.byref(buffer)
+    try:
+        ctypes.pythonapi.PyObject_GetBuffer(ctypes.py_object(data), reference, 0)
+    except ctypes.ArgumentError as exc:  # which is what ctypes makes of a lack of memory
+        raise MemoryError from exc
+    try:
+        return int(buffer.buf or 0)
+    finally:
+        ctypes.pythonapi.PyBuffer_Release(reference)
 
 
 class _PyBuffer(ctypes.Structure):

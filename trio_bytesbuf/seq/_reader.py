@@ -110,9 +110,10 @@ class BytesReader(FastNumbers, Buf, BinaryFile, Shown):
         pieces = self._pieces
         index, offset = place(pieces, behind, self._index)
         chunk = pieces[index] if index < len(pieces) else _NOTHING
+        before = self._before + (behind - offset)  # now, as even a number may lack memory
         # No call between these, so that an interrupt finds all of them stored, or none.
         self._index, self._offset, self._chunk = index, offset, chunk
-        self._before += behind - offset
+        self._before = before
 
     def _settle(self) -> None:
         """Leave a piece that is all read (Law 2)."""
@@ -285,9 +286,12 @@ class BytesReader(FastNumbers, Buf, BinaryFile, Shown):
         if position < 0:
             raise ValueError(f"cannot seek to {position}, before the front")
         if position < here:
-            self._index = self._offset = self._before = here = 0
-            self._chunk = self._pieces[0]
-        self._move(min(position, self._nbytes) - here)
+            index, offset = place(self._pieces, position)
+            before = position - offset
+            self._index, self._offset, self._chunk = index, offset, self._pieces[index]
+            self._before = before
+        else:
+            self._move(min(position, self._nbytes) - here)
         return self.tell()
 
     def tell(self) -> int:

@@ -48,11 +48,17 @@ class _Record:
     def over(self) -> None:
         """Run the hook, unless somebody did (Law 2); raise nothing (Law 3)."""
         try:
-            _DOUBTED.pop(id(self), None)
-            if _OUT.pop(id(self), None) is not None:
+            key = id(self)  # for which there may be no memory: then it is looked at again
+        except MemoryError:
+            return
+        try:
+            _DOUBTED.pop(key, None)
+            if _OUT.pop(key, None) is not None:
                 self.hook()
         except BaseException as exc:  # noqa: BLE001  # it is raised where it can be handled
             complaint = f"has a release hook that raised {_words_of(exc)}"
+            if exc.__traceback__ is not None:  # without this frame, which refers to the memory
+                exc.__traceback__ = exc.__traceback__.tb_next
             _FAILED.setdefault(id(self.giver), (self.giver, complaint, exc))
 
 

@@ -66,7 +66,7 @@ def own_blocks(source: BlockSource, nbytes: int) -> tuple[list[Block], int]:
     given = source.blocks(nbytes)
     if not isinstance(given, Iterable):
         raise BadMemory(repr(source), f"gave a {type(given).__name__} where blocks are wanted")
-    blocks = [*given]
+    blocks = [*iter(given)]  # CPython loses a list that it has no memory to copy, for ever
     room = take_ownership(blocks, source)
     if room < nbytes:
         _give_back(blocks)

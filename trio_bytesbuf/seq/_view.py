@@ -106,11 +106,12 @@ class BytesView(Cuts, Shown):
           >>> BytesView.from_views([BytesView(b"GET "), BytesView(b"/")]) == b"GET /"
           True
         """
-        views = list(views)
+        views = [*iter(views)]  # CPython loses a list that it has no memory to copy, for ever
         for kind in set(map(type, views)):  # no loop over the views in Python: 60 ns for each
             if not issubclass(kind, BytesView):
                 raise TypeError(f"from_views joins BytesViews, not {kind.__name__}")
-        pieces = tuple(itertools.chain.from_iterable(map(_PIECES, views)))
+        # And so it does with what is in a tuple that it has no memory to shorten.
+        pieces = (*itertools.chain.from_iterable(map(_PIECES, views)),)
         refs = None
         if any(map(_REFS, views)):
             refs = tuple(
@@ -145,7 +146,7 @@ class BytesView(Cuts, Shown):
                 break
             block._memory[block._end : block._end + nbytes] = source[at : at + nbytes]
             block._end += nbytes
-            pieces.append(block._cut(nbytes).toreadonly())
+            pieces.append(block._front(block._end).toreadonly())
             refs.append(block._ref)
             at += nbytes
         return make_view(tuple(pieces), at, said(refs))
@@ -158,7 +159,7 @@ class BytesView(Cuts, Shown):
     @property
     def pieces(self) -> Pieces:
         """The bytes as read-only memoryviews, none of them empty; releasing them is harmless."""
-        return tuple(piece[:] for piece in self._pieces)
+        return tuple([piece[:] for piece in self._pieces])
 
     @property
     def first_piece(self) -> memoryview:
@@ -468,7 +469,7 @@ def part_of(
     nbytes: int,
 ) -> BytesView:
     """Make a view of the `nbytes` bytes from a place on; they are known to be there."""
-    parts = tuple(_pieces.parts(pieces, index, offset, nbytes))
+    parts = (*_pieces.parts(pieces, index, offset, nbytes),)
     if refs is not None:
         refs = said(refs[index : index + len(parts)])
     return make_view(parts, nbytes, refs)

@@ -115,7 +115,7 @@ class BytesBufVectoredWrite(SoleOwner):
         The guard shows nothing and writes nothing, but it cannot be told from somebody who does:
         `commit` is refused while it holds.
         """
-        return MemoryGuard(tuple(piece[:] for piece in self._pieces))
+        return MemoryGuard([piece[:] for piece in self._pieces])
 
     def _end(self, filled_nbytes: int, abandoned_blocks: int) -> None:
         if self._buf is not None:
@@ -129,7 +129,7 @@ class BytesBufVectoredWrite(SoleOwner):
         lent = len(self._pieces)
         try:
             take_back(self._pieces)
-        except MemoryInUse:  # Law 3: a worker thread that was abandoned, say
+        except (MemoryInUse, MemoryError):  # Law 3: a worker thread that was abandoned, say
             self._end(0, lent)
         else:
             self._end(0, 0)

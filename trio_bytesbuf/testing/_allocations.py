@@ -5,6 +5,10 @@ stands for the whole process; so it is on only while a step of the operation run
 the operation waits and others run. How many allocations a step makes cannot be asked: whether one
 failed in it is found out by allocating until one does.
 
+CPython 3.12 and 3.13 take a reference too many from the code of a nested function, a lambda or a
+generator expression when there is no memory for the function itself; later it is gone while
+somebody runs it. So from here all such code is referred to many times.
+
 What watches the program line by line (coverage, a debugger, a profiler) allocates in each step as
 well, and would be struck in the operation's place; so nothing may.
 """
@@ -29,6 +33,45 @@ with contextlib.suppress(ImportError):  # on a build without CPython's own tests
     _testcapi = importlib.import_module("_testcapi")
 
 
+TAKES_CODE_AWAY: Final = sys.version_info >= (3, 12)
+"""Whether nested code loses a reference each time that its function cannot be made."""
+
+TIMES_HELD: Final = 1000
+"""How often that may happen to one. A guess: an attempt is one time at the most."""
+
+_seen_modules: Final[set[str]] = set()
+_held: Final[list[tuple[types.CodeType, ...]]] = []  # which the collector does not look into
+
+
+def _hold_nested_code() -> None:
+    """Refer to the code of all functions in functions of modules that are not Python's own."""
+    for name in set(sys.modules) - _seen_modules:
+        _seen_modules.add(name)
+        if name.partition(".")[0] not in sys.stdlib_module_names or name == "__main__":
+            for value in list(vars(sys.modules[name]).values()):
+                _hold_code_in(value, name)
+
+
+def _hold_code_in(value: Any, module: str) -> None:
+    if isinstance(value, (staticmethod, classmethod)):
+        value = value.__func__
+    if isinstance(value, type) and value.__module__ == module:
+        for inner in list(vars(value).values()):
+            _hold_code_in(inner, module)
+    elif isinstance(value, property):
+        _hold_code_in(value.fget, module)
+    elif isinstance(value, types.FunctionType):
+        _hold_code_in_code(value.__code__)
+        _hold_code_in(getattr(value, "__wrapped__", None), module)
+
+
+def _hold_code_in_code(code: types.CodeType) -> None:
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            _held.append((constant,) * TIMES_HELD)
+            _hold_code_in_code(constant)
+
+
 MONITORING_TOOLS: Final = 6
 """How many can use `sys.monitoring` at a time."""
 
@@ -44,7 +87,12 @@ class Allocations(Fault):
     """The n-th allocation of a step of the operation fails, then those of its next step.
 
     A step is what a task does from one checkpoint to the next. Only the steps of the task that runs
-    the operation count. Let it not wait for the system: trio's own books are not made for it.
+    the operation count. Let it not wait for the system, nor for time, nor open a cancel scope or a
+    nursery: trio's own books are not made for it. Threads are struck as well while a step runs.
+
+    What is raised is mostly MemoryError; where CPython forgets to say so, SystemError. What is
+    struck in a finalizer, or as a generator is closed, goes to `sys.unraisablehook`. Operations put
+    what they get into something that is there: on its way out of an operation a result may be lost.
 
     Raises:
       RuntimeError: this Python cannot do so now; see `can_fail`.
@@ -71,6 +119,8 @@ class Allocations(Fault):
     def begin(self) -> None:
         """See `Fault.begin`."""
         self._step = self._at = self._steps = 0
+        if TAKES_CODE_AWAY:
+            _hold_nested_code()
 
     def go_on(self, every: int) -> None:
         """See `Fault.go_on`."""

@@ -52,6 +52,10 @@ class State(enum.Enum):
     ENDED = "behind the goodbye"
 
 
+_BEFORE: Final = State.BEFORE
+_MESSAGES: Final = State.MESSAGES
+"""To look a member up, or to hash one, may take memory."""
+
 TRANSITIONS: Final = {
     State.BEFORE: {State.MESSAGES, State.ENDED},
     State.MESSAGES: {State.MESSAGES, State.ENDED},
@@ -213,9 +217,11 @@ class MessageEncoder(Generic[T]):
         return self._header
 
     def has_said_something(self) -> None:
-        """Count what was made last as said."""
-        if self._state is not State.MESSAGES:
-            self._go_to(State.MESSAGES)
+        """Count what was made last as said. It is on its way: so nothing here may lack memory."""
+        if self._state is _BEFORE:
+            self._state = _MESSAGES
+        elif self._state is not _MESSAGES:
+            self._go_to(_MESSAGES)
 
     def message_of(self, value: T) -> bytes | BytesView:
         """Do what `encode` does, but count nothing as said; large payloads are not copied."""

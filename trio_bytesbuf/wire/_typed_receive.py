@@ -182,7 +182,12 @@ class ReceivesMessages(trio.abc.ReceiveChannel[T_co], Generic[T_co]):
                 await cancel_shielded_checkpoint()  # the peer may have sent many of these
                 raise
             if items or cutter.is_over:
-                await cancel_shielded_checkpoint()
+                try:
+                    await cancel_shielded_checkpoint()
+                except MemoryError:  # it is out of the buffer: give it away all the same
+                    if items:
+                        return items
+                    raise
             while not (items or cutter.is_over):
                 if not await reader._fill():
                     cutter.feed_eof()

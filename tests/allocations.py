@@ -16,9 +16,14 @@ import pytest
 
 from trio_bytesbuf.testing import Allocations, FailureTable, fail_at_each_call
 
-where_they_can = pytest.mark.skipif(
-    not Allocations.can_fail(), reason="no set_nomemory here, or coverage watches"
-)
+where_they_can = [
+    pytest.mark.counts_garbage,
+    pytest.mark.needs_process,
+    pytest.mark.skipif(
+        not Allocations.can_fail(), reason="no set_nomemory here, or coverage watches"
+    ),
+]
+"""The marks of such tests."""
 
 
 class Place:

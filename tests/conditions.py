@@ -81,7 +81,9 @@ CRUMBS = 300
 def pytest_configure(config: pytest.Config) -> None:
     """Know the marks, and begin the mode."""
     config.addinivalue_line("markers", "counts_memory: counts receives, blocks or pieces")
-    config.addinivalue_line("markers", "counts_garbage: counts collections, or has no room for them")
+    config.addinivalue_line(
+        "markers", "counts_garbage: counts collections, or has no room for them"
+    )
     config.addinivalue_line("markers", "needs_process: another thread that leases would feel it")
     if MODE and MODE not in MODES:
         raise pytest.UsageError(f"TRIO_BYTESBUF_SUITE is one of {', '.join(MODES)}, not {MODE!r}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 
 import pytest
+from allocations import where_they_can
 from small_codecs import Text
 
 from trio_bytesbuf import BufWriter, BytesBuf, BytesView
@@ -16,13 +17,7 @@ from trio_bytesbuf.testing import Allocations, FakeWrite, check_laws, fail_at_ea
 from trio_bytesbuf.wire import MessageDecoder, MessageEncoder, TypedSendChannel
 from trio_bytesbuf.wire._format import HEADER_NBYTES
 
-pytestmark = [
-    pytest.mark.counts_garbage,
-    pytest.mark.needs_process,
-    pytest.mark.skipif(
-        not Allocations.can_fail(), reason="no set_nomemory here, or coverage watches"
-    ),
-]
+pytestmark = where_they_can
 
 SMALL = BytesView(b"small")
 LARGE = BytesView.from_views([BytesView(bytes([65 + n]) * 700) for n in range(5)])

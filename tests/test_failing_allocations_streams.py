@@ -22,7 +22,7 @@ from trio_bytesbuf.testing import Allocations, check_laws, fail_at_each_call
 if sys.platform == "linux":  # elsewhere a pipe has no size that could be set
     import fcntl
 
-pytestmark = [where_they_can, pytest.mark.skipif(sys.platform != "linux", reason="of pipes' size")]
+pytestmark = [*where_they_can, pytest.mark.skipif(sys.platform != "linux", reason="of pipes' size")]
 
 INCOMING = noise(150_000)
 PARTS = [noise(700, 1), noise(1500, 2), noise(20_000, 3), noise(3, 4)]

@@ -244,6 +244,8 @@ class Contents(SoleOwner, BufMut):
             self._front_seam = None
             self._nbytes, block._start = left, stop
             return view
+        if wanted == self._nbytes:
+            return self.consume_all()
         pieces, refs, rest = self._front(wanted)
         shown = tuple([piece if piece.readonly else piece.toreadonly() for piece in pieces])
         view = make_view(shown, wanted, said(refs))

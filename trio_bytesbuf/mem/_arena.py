@@ -46,7 +46,10 @@ if TYPE_CHECKING:
     from ..seq._flat import Buffer
 
 _FREE: Final = REFERENCES_TO_A_LONE_EXPORTER + 1
-"""What `getrefcount` says of a free block: one more than of a lone exporter, for the tuple."""
+"""What `getrefcount` says of a free block, to which the tuple and the claim refer (Law 2)."""
+
+_IDLE: Final = REFERENCES_TO_A_LONE_EXPORTER
+"""What it says of a free block that nobody claims."""
 
 
 @attrs.frozen
@@ -175,15 +178,13 @@ class BufferMemory(SoleOwner, MemoryShared):
         count, reached, last = len(blocks), self._reached, self._last
         for step in range(min(reached, OLDEST_TRIED + 1)):
             index = (last + step) % reached
-            block = blocks[index]
-            if getrefcount(block) == _FREE:
+            if getrefcount(block := blocks[index]) == _FREE:
                 self._last = index
                 return _shown(block)
         start = reached if reached < count else last
         for step in range(count):
             index = (start + step) % count
-            block = blocks[index]
-            if getrefcount(block) == _FREE:
+            if getrefcount(block := blocks[index]) == _FREE:
                 self._last = index
                 self._reached = max(reached, index + 1)
                 return _shown(block)
@@ -194,9 +195,7 @@ class BufferMemory(SoleOwner, MemoryShared):
         forget_what_exports_nothing()
         idle = 0
         for index in range(len(self._blocks)):
-            block = self._blocks[index]
-            idle += getrefcount(block) == _FREE
-            del block
+            idle += getrefcount(self._blocks[index]) == _IDLE
         return ShelfStatistics(
             block_nbytes=self._block_nbytes,
             allocated=self._reached,

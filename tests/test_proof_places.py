@@ -332,6 +332,8 @@ def test_an_interpreter_that_lends_one_of_the_forms_is_refused(monkeypatch, lent
 def test_the_places_are_right_where_code_is_compiled() -> None:
     """With the compiler of CPython 3.13 and later, if this one was built with it."""
     script = f"""
+import sys
+sys.path.append({str(Path(__file__).parent)!r})
 import test_proof_places as places
 for name in places.CHEAP:
     places.check_place(places.PLACES[name].ask, {MANY_ROUNDS})
@@ -339,7 +341,6 @@ for name in places.CHEAP:
     done = subprocess.run(
         [sys.executable, "-c", script],
         env=os.environ | {"PYTHON_JIT": "1"},
-        cwd=Path(__file__).parent,
         capture_output=True,
         text=True,
         check=False,

@@ -94,6 +94,7 @@ class BufferMemory(SoleOwner, MemoryShared):
       TypeError: `buffer` exports no buffer, has gaps, or is read-only; or `block_nbytes` is no
         integer.
       ValueError: `block_nbytes` is out of its range, or larger than the buffer.
+      RuntimeError: this Python is free-threaded.
       BufferFull: from `reserve` and receives, if too few blocks are free. Nothing
         was lent or received; drop views and try again.
       MemoryInUse: from the same, in a process that was forked since this provider was made.
@@ -114,6 +115,8 @@ class BufferMemory(SoleOwner, MemoryShared):
     def __init__(
         self, buffer: Buffer, block_nbytes: SupportsIndex, *, owner: object = None
     ) -> None:
+        if FREE_THREADED:  # before anything here, and so the error's frame, shows the memory
+            raise RuntimeError("on a free-threaded Python it cannot be proved that a block is free")
         size = positive_count_of(block_nbytes, "block_nbytes")
         memory = flat(buffer)
         if memory.readonly:
@@ -124,8 +127,6 @@ class BufferMemory(SoleOwner, MemoryShared):
                 if size > memory.nbytes
                 else f"a block has at most {BLOCK_NBYTES_MAX} bytes, not {size}"
             )
-        if FREE_THREADED:
-            raise RuntimeError("on a free-threaded Python it cannot be proved that a block is free")
         segment = _Segment(memory, memory.obj if owner is None else owner)
         _keep_out_of_garbage(segment)
         self._block_nbytes = size

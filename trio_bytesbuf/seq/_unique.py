@@ -87,7 +87,7 @@ _OF_BLOCK: Final = (_LONE + 1, _LONE, _LONE + 1)
 
 def is_unique(view: _HasPieces) -> bool:
     """Say whether nobody but `view` can see the memory of its pieces."""
-    if FREE_THREADED or any(type(piece.obj) is not bytearray for piece in view._pieces):
+    if any(type(piece.obj) is not bytearray for piece in view._pieces) or FREE_THREADED:
         return False
     alone = all(counts == _OF_VIEW for counts in _counts_of_view(view))
     return alone and _are_apart(view._pieces)

@@ -98,12 +98,11 @@ class Shelf(Generic[E]):
         ring = self._ring
         if ring:
             try:
-                alone = getrefcount(block := ring.pop()) == _LONE
+                if getrefcount(block := ring.pop()) == _LONE:
+                    ring.append(block)
+                    return block
             except IndexError:  # another thread was quicker
                 return self._lease_new()
-            if alone:
-                ring.append(block)
-                return block
             ring.append(block)
             del block
             for _ in range(min(len(ring), OLDEST_TRIED)):

@@ -708,7 +708,8 @@ UNSHOWABLE: list[tuple[Any, Any, str]] = [
     (str, Fraction(10**5_000), "a str is expected, not Fraction <"),
     (str, SlyInt(10**5_000), "a str is expected, not SlyInt <"),
     (Point, Point(10**5_000, 1), r"\.x: <an int of 16610 bits> does not fit u8"),
-    (u8, Pretender(), "an int is expected, not int <an instance of int>"),
+    # From 3.14 on `reprlib` sees that its class is not the real one, and says the other.
+    (u8, Pretender(), "an int is expected, not int <(an instance of int>|int instance at )"),
 ]  # fmt: skip
 
 

@@ -130,7 +130,7 @@ def test_what_msgspec_cannot_write_or_read_is_an_error_of_ours(make: Any) -> Non
         with pytest.raises(EncodeError) as refused:
             make(Any).encode(bad)
         assert refused.value.__cause__ is not None
-    with pytest.raises(DecodeError, match="recursion"):
+    with pytest.raises(DecodeError, match=r"recursion|Stack overflow"):  # the latter from 3.14
         make(Any).decode((b"[" if make is JsonCodec else b"\x91") * 100_000)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import sys
 from collections.abc import AsyncIterator
 from functools import partial
 
@@ -56,7 +57,8 @@ BAD = {
     b'{"sum":["x"]}': "TypeError",
     b'{"product":[]}': "KeyError",
     b'{"sum":[' + b"1" * 5000 + b"]}": "ValueError",
-    b"[" * 60_000: "too deep",
+    # From 3.14 on it depends on the stack how deep is too deep, and this is not.
+    b"[" * 60_000: "too deep" if sys.version_info < (3, 14) else "JSONDecodeError",
     b'{"sum":[1e999,-1e999]}': "not JSON compliant",
     b'{"sum":[' + b"1," * 50_000 + b"1]}": "at most 65536 bytes",
     b" " * 1_000_000: "at most 65536 bytes",

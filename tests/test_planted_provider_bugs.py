@@ -53,15 +53,14 @@ def hooks_that_are_forgotten_in_cycles(patch):
 @bug("buffer", "other bytes|lent")
 def a_buffer_that_overlooks_one_reference(patch):
     """A block of a buffer counts as free when one memoryview of it is left."""
-    claim = _arena._FREE
-    patch.setattr(_arena, "_FREE", claim + 1)
+    patch.setattr(_arena, "_FREE", _arena._FREE + 1)
+    patch.setattr(_arena, "_IDLE", _arena._IDLE + 1)
 
 
 @bug("tracking", "other bytes|lent|tracked")
 def a_tracker_that_overlooks_one_reference(patch):
     """A lease counts as home when one memoryview of its block is left."""
     patch.setattr(_tracking, "_LONE", _tracking._LONE + 1)
-    patch.setattr(_tracking, "_LONE_ON_RECORD", _tracking._LONE_ON_RECORD + 1)
 
 
 @bug("capped", "lent, but nobody sees it|BudgetExceeded")

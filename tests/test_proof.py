@@ -87,8 +87,7 @@ def released_beside_a_slice(view: memoryview) -> memoryview:
 
 def is_alone(holder: list[bytearray]) -> bool:
     """Say whether nobody else refers to the block in `holder`, just as a shelf finds out."""
-    block = holder.pop()
-    count = sys.getrefcount(block)
+    count = sys.getrefcount(block := holder.pop())
     holder.append(block)
     return count == REFERENCES_TO_A_LONE_EXPORTER
 

@@ -104,6 +104,9 @@ async def upgrade_to_tls(
     if server_side:
         if server_hostname is not None:
             raise ValueError("only a client has a server_hostname")
+        if ssl_context.protocol is ssl.PROTOCOL_TLS_CLIENT:
+            # As OpenSSL says. From CPython 3.14 on, `wrap_bio` complains of a missing name before.
+            raise ssl.SSLError(ssl.SSL_ERROR_SSL, "a client's context cannot be a server's")
     elif ssl_context.check_hostname and not server_hostname:
         # Neither trio nor `SSLContext.wrap_bio` refuses this: any name would do.
         raise ValueError("this context checks whom it talks to: it takes a server_hostname")

@@ -68,11 +68,11 @@ class ReceiveAdapter(Adapter, ReceivesSome):
     """A `trio.abc.ReceiveStream` as a `Read`, and still a trio stream."""
 
     async def _receive_view(self, max_bytes: int | None) -> BytesView:
-        data = await self._stream.receive_some(max_bytes)
+        # Law 1. Asked here and so, because a variable's count says nothing certain (`_proof`).
+        references = getrefcount(data := await self._stream.receive_some(max_bytes))
         if isinstance(data, bytes):
             return BytesView(data)
-        # Law 1. Not in a function of its own, whose argument would be one more reference.
-        alone = getrefcount(data) <= REFERENCES_TO_A_LONE_EXPORTER and not FREE_THREADED
+        alone = references == REFERENCES_TO_A_LONE_EXPORTER and not FREE_THREADED
         if type(data) is bytearray and alone:
             return BytesView(data)
         try:

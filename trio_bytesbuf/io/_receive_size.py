@@ -8,9 +8,9 @@ import attrs
 
 SIZES: Final = (16_384, 65_536, 262_144)
 """What a stream asks for, in steps. The first costs no pooled block; the others are sizes of pooled
-blocks. Over 256 KiB nothing is gained (`bench/receive.py`): a receive then leaves the cache. On some
-machines that begins with 64 KiB; but what is done with the bytes, frames or a relay, was quicker
-with 256 KiB on all (docs/costs.md)."""
+blocks. Over 256 KiB nothing is gained (`bench/receive.py`), as a receive then leaves the cache. On
+some machines it does so from 64 KiB on; but what is done with the bytes, frames or a relay, was
+quicker with 256 KiB on all (docs/costs.md)."""
 
 PLAIN_RECEIVE_NBYTES: Final = 65_536
 """What `receive_some` asks for at most if it is not told, as trio's does. The allocator maps and

@@ -46,7 +46,10 @@ if TYPE_CHECKING:
     from ..seq._flat import Buffer
 
 _FREE: Final = REFERENCES_TO_A_LONE_EXPORTER + 1
-"""What `getrefcount` says of a free block: one more than of a lone exporter, for the tuple."""
+"""What `getrefcount` says of a free block, to which the tuple and the claim refer (Law 2)."""
+
+_IDLE: Final = REFERENCES_TO_A_LONE_EXPORTER
+"""What it says of a free block that nobody claims."""
 
 
 @attrs.frozen
@@ -91,6 +94,7 @@ class BufferMemory(SoleOwner, MemoryShared):
       TypeError: `buffer` exports no buffer, has gaps, or is read-only; or `block_nbytes` is no
         integer.
       ValueError: `block_nbytes` is out of its range, or larger than the buffer.
+      RuntimeError: this Python is free-threaded.
       BufferFull: from `reserve` and receives, if too few blocks are free. Nothing
         was lent or received; drop views and try again.
       MemoryInUse: from the same, in a process that was forked since this provider was made.
@@ -111,6 +115,8 @@ class BufferMemory(SoleOwner, MemoryShared):
     def __init__(
         self, buffer: Buffer, block_nbytes: SupportsIndex, *, owner: object = None
     ) -> None:
+        if FREE_THREADED:  # before anything here, and so the error's frame, shows the memory
+            raise RuntimeError("on a free-threaded Python it cannot be proved that a block is free")
         size = positive_count_of(block_nbytes, "block_nbytes")
         memory = flat(buffer)
         if memory.readonly:
@@ -121,8 +127,6 @@ class BufferMemory(SoleOwner, MemoryShared):
                 if size > memory.nbytes
                 else f"a block has at most {BLOCK_NBYTES_MAX} bytes, not {size}"
             )
-        if FREE_THREADED:
-            raise RuntimeError("on a free-threaded Python it cannot be proved that a block is free")
         segment = _Segment(memory, memory.obj if owner is None else owner)
         _keep_out_of_garbage(segment)
         self._block_nbytes = size
@@ -175,15 +179,13 @@ class BufferMemory(SoleOwner, MemoryShared):
         count, reached, last = len(blocks), self._reached, self._last
         for step in range(min(reached, OLDEST_TRIED + 1)):
             index = (last + step) % reached
-            block = blocks[index]
-            if getrefcount(block) == _FREE:
+            if getrefcount(block := blocks[index]) == _FREE:
                 self._last = index
                 return _shown(block)
         start = reached if reached < count else last
         for step in range(count):
             index = (start + step) % count
-            block = blocks[index]
-            if getrefcount(block) == _FREE:
+            if getrefcount(block := blocks[index]) == _FREE:
                 self._last = index
                 self._reached = max(reached, index + 1)
                 return _shown(block)
@@ -194,9 +196,7 @@ class BufferMemory(SoleOwner, MemoryShared):
         forget_what_exports_nothing()
         idle = 0
         for index in range(len(self._blocks)):
-            block = self._blocks[index]
-            idle += getrefcount(block) == _FREE
-            del block
+            idle += getrefcount(self._blocks[index]) == _IDLE
         return ShelfStatistics(
             block_nbytes=self._block_nbytes,
             allocated=self._reached,

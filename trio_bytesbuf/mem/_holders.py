@@ -47,7 +47,7 @@ _SUSPENDABLE: Final = (types.GeneratorType, types.CoroutineType, types.AsyncGene
 _ATTRIBUTE_DICT: Final = "__dict__"
 _SNAPSHOTS_STAY: Final = sys.version_info < (3, 13)
 _REFERENCES_TO_A_SNAPSHOT: Final = 3
-"""The frame's, our variable and `getrefcount`'s argument. More: the program called `locals()`."""
+"""The frame's, our variable's and the call's. More: the program called `locals()`."""
 
 
 def holders_of(target: object, besides: object) -> tuple[str, ...]:
@@ -152,12 +152,12 @@ _LOOKING: Final = frozenset((__name__, __name__.replace("_holders", "_tracking")
 
 def _variables_of(frame: types.FrameType) -> list[tuple[str, int]]:
     """Return the names of the frame's local variables, and the identities of their values."""
-    variables = frame.f_locals
+    references = getrefcount(variables := frame.f_locals)
     named = [(name, id(value)) for name, value in list(variables.items())]
     if (
         _SNAPSHOTS_STAY
         and frame.f_code.co_flags & inspect.CO_OPTIMIZED
-        and getrefcount(variables) <= _REFERENCES_TO_A_SNAPSHOT
+        and references <= _REFERENCES_TO_A_SNAPSHOT
     ):
         variables.clear()
     return named

@@ -80,7 +80,7 @@ GARBAGE_GAP_SECONDS: Final = 10.0
 takes 0.1 s or more."""
 
 _HELD: Final = REFERENCES_TO_A_LONE_EXPORTER + 1
-"""What `getrefcount` says of memory that only its loan and the asking variable refer to."""
+"""What `getrefcount` says of memory that only its loan and a variable of ours refer to."""
 
 
 @attrs.define(eq=False)
@@ -272,7 +272,7 @@ class Ledger:
         memory = loan.memory
         if memory is None:  # a sweep was quicker than the hint
             return True
-        if getrefcount(memory) != _HELD:
+        if getrefcount(loan.memory) != _HELD:
             return False
         nbytes, key = len(memory), id(loan)
         own, total = loan.accounts[0], self.total

@@ -60,10 +60,10 @@ class _SharedShelf(Shelf[Segment]):
         ring = self._ring
         for turn in range(min(len(ring), 1 + OLDEST_TRIED)):
             try:
-                segment = ring.popleft() if turn else ring.pop()
+                alone = getrefcount(segment := ring.popleft() if turn else ring.pop()) == _LONE
             except IndexError:  # another thread was quicker
                 return None
-            if getrefcount(segment) == _LONE and segment.is_home():
+            if alone and segment.is_home():
                 ring.append(segment)
                 return segment
             if not turn or len(ring) < self.max_blocks - 1:
@@ -76,10 +76,10 @@ class _SharedShelf(Shelf[Segment]):
         idle = kept = 0
         for _ in range(len(self._ring)):
             try:
-                segment = self._ring.popleft()
+                alone = getrefcount(segment := self._ring.popleft()) == _LONE
             except IndexError:
                 break
-            idle += getrefcount(segment) == _LONE and segment.is_home()
+            idle += alone and segment.is_home()
             kept += 1
             self._ring.append(segment)
             del segment

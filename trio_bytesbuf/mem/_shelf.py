@@ -98,20 +98,19 @@ class Shelf(Generic[E]):
         ring = self._ring
         if ring:
             try:
-                block = ring.pop()
+                if getrefcount(block := ring.pop()) == _LONE:
+                    ring.append(block)
+                    return block
             except IndexError:  # another thread was quicker
                 return self._lease_new()
-            if getrefcount(block) == _LONE:
-                ring.append(block)
-                return block
             ring.append(block)
             del block
             for _ in range(min(len(ring), OLDEST_TRIED)):
                 try:
-                    block = ring.popleft()
+                    alone = getrefcount(block := ring.popleft()) == _LONE
                 except IndexError:
                     break
-                if getrefcount(block) == _LONE:
+                if alone:
                     ring.append(block)
                     return block
                 if len(ring) < self.max_blocks - 1:
@@ -139,10 +138,9 @@ class Shelf(Generic[E]):
         idle = kept = 0
         for _ in range(len(self._ring)):
             try:
-                block = self._ring.popleft()
+                idle += getrefcount(block := self._ring.popleft()) == _LONE
             except IndexError:
                 break
-            idle += getrefcount(block) == _LONE
             kept += 1
             self._ring.append(block)
             del block

@@ -140,15 +140,7 @@ class Outstanding(Shown):
         return lease_picture(self.number, self.nbytes, self.age, self.thread, places, holders)
 
 
-def _references_to_block(record: _Record) -> int:
-    return getrefcount(record.block)
-
-
 _LONE: Final = REFERENCES_TO_A_LONE_EXPORTER
-_LONE_ON_RECORD: Final = min(
-    _references_to_block(_Record(bytearray(1), None, 0, 1, (), "", 0.0)), 2
-)
-"""The record's own and `getrefcount`'s argument; more is never believed, as in `seq/_proof`."""
 
 
 @attrs.define(eq=False)
@@ -187,7 +179,7 @@ class _Book:
         self._new_nbytes = 0
         out = []
         for record in list(self._out.values()):
-            if _references_to_block(record) != _LONE_ON_RECORD:
+            if getrefcount(record.block) != _LONE:
                 out.append(record)
             elif self._out.pop(record.number, None) is not None:  # Law 5
                 block, record.block = record.block, None
@@ -223,10 +215,10 @@ class _TrackedShelf(Shelf[bytearray]):
         self.book.sweep_if_due()
         while self._ring:
             try:
-                block = self._ring.pop()
+                alone = getrefcount(block := self._ring.pop()) == _LONE
             except IndexError:  # another thread was quicker
                 break
-            if getrefcount(block) == _LONE:
+            if alone:
                 return self.book.write(block, self)
             del block
         self._allocated += 1

@@ -21,10 +21,10 @@ Law 5. A call that is refused, or that lacks memory, has changed nothing. So wha
 
 from __future__ import annotations
 
-import sys
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import repeat
+from sys import getrefcount
 from typing import TYPE_CHECKING, Self, SupportsIndex
 
 import attrs
@@ -35,6 +35,7 @@ from ._buf_mut import BufMut
 from ._flat import SoleOwner, count_of
 from ._guard import MemoryGuard
 from ._pieces import check_pieces
+from ._proof import REFERENCES_TO_A_LONE_EXPORTER
 from ._view import BytesView, make_view, said
 from ._view_queries import flat_of
 from ._window import refuse_if_open, take_back
@@ -471,7 +472,8 @@ def check_contents(buf: Contents) -> None:
     filled = buf._blocks[-1]._end - buf._blocks[-1]._start if buf._blocks else 0
     assert buf._unseen or all(piece.readonly for piece in buf._pieces), "Law 3: not noted"
     check_pieces(tuple(piece.toreadonly() for piece in buf._pieces), buf._nbytes - filled)
-    for piece in buf._pieces:
-        assert piece.readonly or sys.getrefcount(piece) <= 3, "Law 3: an unseen piece is shared"
+    for index in range(len(buf._pieces)):
+        alone = getrefcount(buf._pieces[index]) <= REFERENCES_TO_A_LONE_EXPORTER
+        assert alone or buf._pieces[index].readonly, "Law 3: an unseen piece is shared"
     assert len(buf._pieces) == len(buf._refs)
     assert buf._room == sum(block._stop - block._end for block in buf._blocks), "Law 2"

@@ -68,7 +68,7 @@ _looks_saved: list[int] = [0]
 ctypes.pythonapi.Py_IncRef(ctypes.py_object(_EXPORTED))  # Law 1: never given back
 
 _LONE: Final = REFERENCES_TO_A_LONE_EXPORTER + 1
-"""What `getrefcount` says of a slice that only its entry and the asking variable refer to."""
+"""What `getrefcount` says of a slice that only its entry and a variable of ours refer to."""
 
 
 def _gone(entry: _Exported, *, table: dict[int, _Exported] = _EXPORTED) -> None:
@@ -127,7 +127,7 @@ def forget_what_exports_nothing() -> None:
     for key in list(_EXPORTED):
         entry = _EXPORTED.get(key)
         part = None if entry is None else entry.kept
-        if part is not None and getrefcount(part) == _LONE:
+        if entry is not None and part is not None and getrefcount(entry.kept) == _LONE:
             # `part` is still referred to from here, so its identity is nobody else's yet.
             _EXPORTED.pop(key, None)
 

@@ -23,15 +23,10 @@ from collections.abc import Callable, Iterator, Sequence
 from sys import getrefcount
 from typing import Any, Final, Protocol
 
-from ._proof import FREE_THREADED, address_of
+from ._proof import FREE_THREADED, REFERENCES_TO_A_LONE_EXPORTER, address_of
 
 keepers: Final[list[Callable[[bytearray], int]]] = []
 """Say how often they refer to a bytearray only to lend it out when nobody else sees it."""
-
-
-LONE_AT_MOST: Final = 3
-"""What a count of a block that is alone comes to, at the most: its owner's reference, that of a
-variable and that of the call."""
 
 
 class _HasPieces(Protocol):
@@ -54,15 +49,15 @@ def _counts_of_view(view: _HasPieces) -> list[tuple[int, int, int, int]]:
         exporter for exporter, _ in {(id(p.obj), id(gc.get_referents(p)[0])) for p in pieces}
     )
     counts = []
-    for piece in pieces:
-        managed = gc.get_referents(piece)[0]
-        exporter = piece.obj
+    exporter: Any
+    for index in range(len(pieces)):  # an iterator would be one more that refers to the tuple
+        piece = pieces[index]
         counts.append(
             (
-                getrefcount(pieces),
-                getrefcount(piece),
-                getrefcount(managed) - slices[id(managed)],
-                getrefcount(exporter) - buffers[id(exporter)] - _kept(exporter),
+                getrefcount(view._pieces),
+                getrefcount(pieces[index]),
+                getrefcount(managed := gc.get_referents(piece)[0]) - slices[id(managed)],
+                getrefcount(exporter := piece.obj) - buffers[id(exporter)] - _kept(exporter),
             )
         )
         del managed, exporter
@@ -75,30 +70,24 @@ def _counts_of_block(block: _HasMemory) -> tuple[int, int, int]:
     `_kept` costs a look at each block of each pool, so it is not asked if the answer is no already.
     """
     memory = block._memory
-    managed = gc.get_referents(memory)[0]
-    exporter: Any = memory.obj
-    first, second = getrefcount(memory), getrefcount(managed)
-    if second > LONE_AT_MOST:
+    exporter: Any
+    first = getrefcount(block._memory)
+    second = getrefcount(gc.get_referents(memory)[0])
+    if second > _LONE:
         return first, second, 0
-    return first, second, getrefcount(exporter) - _kept(exporter)
+    return first, second, getrefcount(exporter := memory.obj) - _kept(exporter)
 
 
-class _Lone:
-    """Stands for a view and for a block of which nobody else knows."""
-
-    def __init__(self) -> None:
-        self._memory = memoryview(bytearray(1))
-        self._pieces: tuple[memoryview, ...] = (memoryview(bytearray(1))[:],)
-
-
-# At most what the variables above and the arrows of Law 1 come to; see `_proof` on debuggers.
-_OF_VIEW: Final = tuple(map(min, _counts_of_view(_Lone())[0], (4, 3, 2, 2)))
-_OF_BLOCK: Final = tuple(map(min, _counts_of_block(_Lone()), (LONE_AT_MOST,) * 3))
+# Law 1. What an arrow leads to has its one reference, or a variable's in place of those that
+# were subtracted; and that of a variable beside it where the functions above have one.
+_LONE: Final = REFERENCES_TO_A_LONE_EXPORTER
+_OF_VIEW: Final = (_LONE + 1, _LONE + 1, _LONE, _LONE)
+_OF_BLOCK: Final = (_LONE + 1, _LONE, _LONE + 1)
 
 
 def is_unique(view: _HasPieces) -> bool:
     """Say whether nobody but `view` can see the memory of its pieces."""
-    if FREE_THREADED or any(type(piece.obj) is not bytearray for piece in view._pieces):
+    if any(type(piece.obj) is not bytearray for piece in view._pieces) or FREE_THREADED:
         return False
     alone = all(counts == _OF_VIEW for counts in _counts_of_view(view))
     return alone and _are_apart(view._pieces)

@@ -68,7 +68,7 @@ TIMES_AT_MOST = 1.3
 QUICK_NBYTES = MIB >> 2
 """How long a line everybody gets in a smoke test."""
 
-LONG_NBYTES = 4 * MIB
+LONG_NBYTES = MIB
 """From this length on a line comes once, not three times: it takes minutes."""
 
 MEMORY_AT_MOST = 2.2

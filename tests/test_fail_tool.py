@@ -20,6 +20,7 @@ from trio_bytesbuf.testing import (
     FailureTable,
     HookCalls,
     SystemCalls,
+    _allocations,
     fail_at_each_call,
 )
 from trio_bytesbuf.testing import _fail as tool
@@ -265,6 +266,20 @@ async def test_allocations_fail_in_every_step() -> None:
     assert steps == {"0", "1"}
     assert failed == [*sorted(failed[:-1]), ""]
     assert set(table.outcomes) == {"MemoryError"}
+
+
+def test_code_of_a_class_that_is_its_own_attribute_is_held_once() -> None:
+    """Modules of others may have such classes; the walk over them ends."""
+
+    class Own:
+        def nested(self):
+            return lambda: self
+
+    Own.again = Own
+    before = len(_allocations._held)
+    _allocations._hold_code_in(Own, __name__)
+    _allocations._hold_code_in(Own, __name__)
+    assert len(_allocations._held) == before + 1
 
 
 # What it complains of

@@ -40,6 +40,7 @@ TIMES_HELD: Final = 1000
 """How often that may happen to one. A guess: an attempt is one time at the most."""
 
 _seen_modules: Final[set[str]] = set()
+_seen_classes: Final[dict[int, type]] = {}  # by identity; some are among their own attributes
 _held: Final[list[tuple[types.CodeType, ...]]] = []  # which the collector does not look into
 
 
@@ -55,7 +56,8 @@ def _hold_nested_code() -> None:
 def _hold_code_in(value: Any, module: str) -> None:
     if isinstance(value, (staticmethod, classmethod)):
         value = value.__func__
-    if isinstance(value, type) and value.__module__ == module:
+    if isinstance(value, type) and value.__module__ == module and id(value) not in _seen_classes:
+        _seen_classes[id(value)] = value
         for inner in list(vars(value).values()):
             _hold_code_in(inner, module)
     elif isinstance(value, property):

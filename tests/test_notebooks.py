@@ -36,8 +36,7 @@ def tool(*words: object) -> tuple[int, str]:
     done = subprocess.run(
         [sys.executable, str(ROOT / "tools" / "notebooks.py"), *map(str, words)],
         env={**os.environ, "TRIO_BYTESBUF_SMALL": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         text=True,
         timeout=SECONDS,
     )

@@ -117,11 +117,11 @@ class Account:
 
     def first(self) -> Waiter | None:
         try:
-            while self.line[0].is_gone:
-                self.line.popleft()
-            return self.line[0]
-        except IndexError:  # also if another thread was quicker
+            while (waiter := self.line[0]).is_gone:
+                self.leave(waiter)  # by name: another thread may have taken it out
+        except IndexError:  # nobody, or another thread changes the line at this moment
             return None
+        return waiter
 
     def wake_first(self) -> None:
         """Have the first of the line look again; forget those whose `trio.run` is over."""

@@ -426,6 +426,37 @@ def test_every_door_tells_what_a_hook_has_raised(before, ask) -> None:
     ask(memory)
 
 
+def test_an_error_that_waits_keeps_no_variable_of_who_let_the_memory_go() -> None:
+    """Law 5: neither theirs nor those of their callers; and it says where it came from."""
+
+    class Large(bytearray):
+        pass
+
+    fails = iter([True])
+
+    def end() -> None:
+        if next(fails, False):
+            raise HookError("planted")
+
+    class Giver(MemoryShared):
+        def blocks(self, nbytes: int, /) -> list[Block]:
+            return [Block(bytearray(nbytes), on_release=end)]
+
+    def use(memory: Giver) -> "weakref.ref[Large]":
+        large = Large(100)
+        view = BytesView.copied_from_slice(b"abc", memory)
+        del view
+        return weakref.ref(large)
+
+    memory = Giver()
+    assert use(memory)() is None
+    with pytest.raises(BadMemory) as caught:
+        memory.reserve(1)
+    assert caught.value.__cause__ is not None
+    (note,) = caught.value.__cause__.__notes__
+    assert note.endswith(f"{__file__}:{end.__code__.co_firstlineno + 2}, in end")
+
+
 def test_from_blocks_tells_what_a_hook_of_its_caller_has_raised() -> None:
     """Blocks that were handed over without a provider have a name all the same."""
 

@@ -16,6 +16,8 @@ Law 3. Nothing comes out of a finalizer. What a hook raises is kept, and raised 
        from the provider's next call for blocks, once. An interrupt or the end of the stack right
        before a hook counts as raised by it: the block may be lost then, and the provider is told.
 Law 4. Hooks run in the process that leased: after `fork` the child forgets all leases.
+Law 5. What a hook raised keeps no frame while it waits to be told, as frames lead to those of
+       whoever let the memory go, and to all their variables. Where it came from is a note on it.
 """
 
 from __future__ import annotations
@@ -24,7 +26,8 @@ import ctypes
 import functools
 import gc
 import os
-from collections.abc import Callable
+import types
+from collections.abc import Callable, Iterator
 from sys import getrefcount
 from typing import Any, Final
 
@@ -57,9 +60,22 @@ class _Record:
                 self.hook()
         except BaseException as exc:  # noqa: BLE001  # it is raised where it can be handled
             complaint = f"has a release hook that raised {_words_of(exc)}"
-            if exc.__traceback__ is not None:  # without this frame, which refers to the memory
-                exc.__traceback__ = exc.__traceback__.tb_next
+            traceback, exc.__traceback__ = exc.__traceback__, None  # (Law 5)
             _FAILED.setdefault(id(self.giver), (self.giver, complaint, exc))
+            try:
+                exc.add_note("\n".join(["It came out of a release hook:", *_places(traceback)]))
+            except Exception:  # noqa: BLE001  # for lack of memory; it is told without
+                return
+            finally:
+                del traceback  # which refers to this frame
+
+
+def _places(traceback: types.TracebackType | None) -> Iterator[str]:
+    """Yield a line for each frame, without reading a file."""
+    while traceback is not None:
+        code = traceback.tb_frame.f_code
+        yield f"  {code.co_filename}:{traceback.tb_lineno}, in {code.co_name}"
+        traceback = traceback.tb_next
 
 
 def _words_of(exc: BaseException) -> str:

@@ -870,3 +870,23 @@ def test_the_example_shows_backpressure() -> None:
     assert capped.startswith("capped")
     assert without.endswith("intact: 10 of 10")
     assert capped.endswith("intact: 10 of 10")
+
+
+async def test_who_looks_while_something_is_granted_takes_nothing_back() -> None:
+    """`reserve_wait` gives what it was granted before its checkpoint, whoever sweeps there."""
+    for _ in range(20):
+        pool = CappedPool(65_536)
+        pool.reserve(4096)
+        got = []
+
+        async def wait() -> None:
+            got.append(await pool.reserve_wait(4096))  # noqa: B023
+
+        async def look() -> None:
+            pool.statistics()  # noqa: B023
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(wait)
+            nursery.start_soon(look)
+        assert got[0].remaining_capacity == 4096
+        assert pool.statistics().lent_nbytes == 4096

@@ -154,10 +154,10 @@ class CappedMemory(SoleOwner, MemoryShared, Shown):
         choices = _choices_of_sizes(wanted, self._max_nbytes)
         loans = self._ledger.take(self._accounts, choices) if wanted else []
         if wanted and not loans:
-            loans = await self._ledger.take_wait(self._accounts, choices)
-        else:
-            await cancel_shielded_checkpoint()
-        return self._builder(loans)
+            return self._builder(await self._ledger.take_wait(self._accounts, choices))
+        buf = self._builder(loans)  # first: who looks meanwhile must see that it is lent
+        await cancel_shielded_checkpoint()
+        return buf
 
     def blocks(self, nbytes: int, /) -> Iterable[Block]:
         """Return blocks of at least `nbytes` bytes in all, now or not at all.

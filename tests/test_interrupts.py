@@ -10,6 +10,7 @@ import gc
 import itertools
 import signal
 import sys
+import tempfile
 from collections.abc import Callable
 from typing import Self
 
@@ -20,6 +21,7 @@ from pairs import closing, socketpair
 
 import trio_bytesbuf
 from trio_bytesbuf import BytesBuf, BytesView, MemoryInUse
+from trio_bytesbuf.io._file_handle import Handle
 from trio_bytesbuf.seq import Block
 
 OURS = trio_bytesbuf.__path__[0]
@@ -220,3 +222,22 @@ async def test_an_interrupted_write_leaves_nothing_claimed(write) -> None:
         if not interrupt.has_struck:
             break
     assert place > 3
+
+
+async def test_a_files_lock_is_taken_and_given_back_without_interrupts() -> None:
+    """What Ctrl-C leaves held there, the next use of the file waits for, for ever."""
+    protected = []
+
+    class Lock:
+        def acquire(self) -> None:
+            protected.append(trio.lowlevel.currently_ki_protected())
+
+        def release(self) -> None:
+            protected.append(trio.lowlevel.currently_ki_protected())
+
+    with tempfile.TemporaryFile("w+b", buffering=0) as raw:
+        handle = Handle(raw)
+        handle._lock = Lock()
+        with handle:
+            pass
+    assert protected == [True] * 4

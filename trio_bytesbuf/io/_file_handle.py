@@ -41,6 +41,7 @@ class Handle:
     def __attrs_post_init__(self) -> None:
         self._path = self.raw.name
 
+    @trio.lowlevel.enable_ki_protection  # an interrupt behind `acquire` would leave the lock held
     def __enter__(self) -> int:
         """Return the descriptor, which stays open until `__exit__`."""
         self._lock.acquire()  # and not `with`: it, too, may lack memory, on its way out
@@ -53,6 +54,7 @@ class Handle:
             self._lock.release()
         return fd
 
+    @trio.lowlevel.enable_ki_protection
     def __exit__(self, exc_type: object, exc: object, traceback: object) -> None:
         self._lock.acquire()
         self._users -= 1

@@ -135,9 +135,9 @@ class Contents(SoleOwner, BufMut):
                 break
             block = kept[-1]
             end = block._end + nbytes
+        count = len(self._pieces)
         self._unseen = True
         self._blocks = kept  # first: nobody may write to what becomes a piece (Law 3)
-        count = len(self._pieces)
         try:
             self._extend(full, refs)
         except BaseException:

@@ -40,7 +40,10 @@ async def test_each_call_of_each_operation_fails(case) -> None:
 
 
 def test_the_example_prints_the_table(capsys) -> None:
-    """A line for each operation and failure, and how many failures that were."""
+    """A line for each operation and failure, and how many failures that were.
+
+    No kind of failure is one that never strikes in its room.
+    """
     EXAMPLE["trio"].run(EXAMPLE["main"])
     head, *rows, total = capsys.readouterr().out.splitlines()
     assert head.split() == ["room", "operation", "failure", "runs", "outcomes"]
@@ -48,6 +51,13 @@ def test_the_example_prints_the_table(capsys) -> None:
     runs = [int(row[56:62]) for row in rows]
     assert min(runs) >= 1
     assert total == f"{sum(runs)} failures"
+    struck = {(row[:14].strip(), row[39:56].strip()) for row in rows}
+    assert struck == {
+        (case.room, name)
+        for case in CASES
+        for kind in case.fails
+        for name, _, _ in EXAMPLE["faults"](kind)
+    }
 
 
 async def test_a_file_is_sent_without_a_descriptor_to_spare() -> None:

@@ -356,7 +356,6 @@ async def test_what_is_compressed_is_a_stream_or_a_cut_one() -> None:
             await place.it.write_view(BytesView(b"more"))
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             return "broken"
-        got += unzip.decompress(place.peer.contents.to_bytes()[len(place.peer.contents) :])
         got = zlib.decompressobj().decompress(place.peer.contents.to_bytes())
         assert got in {b"more", data[:20_000] + b"more", data + b"more"}
         return "goes on"

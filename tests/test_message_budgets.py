@@ -311,7 +311,7 @@ BUDGETS: dict[str, tuple[Act, Budget]] = {
     # by a shared writer; the checkpoints are those of tasks of their own, which nobody counts
     "write, shared": (write_shared, Budget(3)),
     "write_when_room, shared": (shared("write_when_room"), Budget(11)),
-    "send_all, shared": (shared("send_all"), Budget(12)),
+    "send_all, shared": (shared("send_all"), Budget(11)),
     "a shared round": (send_shared_alone, Budget(30, checkpoints=2, writes=1)),
 }
 

@@ -68,6 +68,9 @@ FEED_NBYTES: Final = 16_384
 """How much zlib is shown at a time, and how much is compressed before it is another task's turn.
 A quarter of a step, as text becomes three to five times smaller: one step's output of one copy."""
 
+LACKED: Final = MemoryError("decompressing lacked memory")
+"""What a layer keeps that has failed so; never raised itself, so that it refers to no frame."""
+
 LACKS_MEMORY: Final = "Error -4 "
 """How the words begin in which Python says zlib's Z_MEM_ERROR, which is nobody's bad data."""
 
@@ -256,8 +259,8 @@ class InflatedRead(Read, Generic[SourceT_co]):
         """Decompress a step's worth of the input, or what is at hand. (Laws 1 to 3)"""
         try:
             self._inflate_a_step()
-        except MemoryError as exc:
-            self._failure = exc.with_traceback(None)
+        except MemoryError:
+            self._failure = LACKED  # and not what is raised: that would keep its callers' frames
             raise
 
     def _inflate_a_step(self) -> None:

@@ -285,19 +285,25 @@ class SharedWriter:
     def _grant(self, turn: _Turn) -> None:
         """Put the message of `turn`; it is done, or goes on waiting until that is sent."""
         message = turn.message
+        if turn.until_sent:
+            self._for_sending[turn] = None  # first: behind the put nothing may lack memory
         if message is not None:
             before = self._buffer._buffered_nbytes
-            self._buffer._put(message)
             try:
-                self._were_put(message._nbytes)
-            except MemoryError:
-                self._buffer._take_back(before)
+                self._buffer._put(message)
+                try:
+                    self._were_put(message._nbytes)
+                except MemoryError:
+                    self._buffer._take_back(before)
+                    raise
+            except BaseException:
+                self._for_sending.pop(turn, None)
                 raise
             turn.message = None
-        if turn.until_sent and self.unsent_nbytes:
+        if turn.until_sent and self._written_nbytes > self._sent_nbytes:
             turn.target_nbytes = self._written_nbytes
-            self._for_sending[turn] = None
         else:
+            self._for_sending.pop(turn, None)
             turn.is_done = True
             turn.woken.set()
 

@@ -103,6 +103,9 @@ class Writing(SendsAll, BufMut):
         self._marks = marks
         self._queue = []
         self._tail = bytearray()
+        # Each its own from the start: to get one later may lack memory, in the middle of the books.
+        self._buffered_nbytes = self._told_nbytes = 0
+        self._is_spoiled = self._is_broken = self._is_end_announced = False
         made: object = sink if isinstance(sink, Write) else from_trio(sink)
         if not isinstance(made, Write):
             raise TypeError(f"a Write or a SendStream is wanted, not {type(sink).__name__}")

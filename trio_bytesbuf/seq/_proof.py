@@ -35,7 +35,7 @@ A baseline that is too high would call blocks free that somebody sees; one that 
 only costs allocations. So by Law 3 it is a fixed number, the same at all places, and nothing that
 a debugger adds while we look can raise it. Whether the interpreter keeps the laws, in each
 form of Law 3, is checked when the package is imported, which is refused where it does not;
-that each place asks as Law 3 says, and finds out what is seen, `tests/test_proof.py` checks.
+that each place asks as Law 3 says, and finds out what is seen, `tests/test_proof_places.py` checks.
 
 Who sees memory is counted at least once on 3.14, too: a reference that was lent lasts no longer
 than the variable that it was lent from, which is counted.

@@ -19,11 +19,12 @@ import gc
 import os
 from collections import Counter
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, SupportsIndex, TypeVar
 
 import attrs
 import trio
 
+from ..seq._flat import positive_count_of
 from ._faults import Fault, spare
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ async def fail_at_each_call(
     *,
     check: Callable[[S, FailureAttempt], Awaitable[str | None]],
     peer: Callable[[S], Awaitable[object]] | None = None,
-    every: int = 1,
+    every: SupportsIndex = 1,
 ) -> FailureTable:
     """Run `operation` again and again, and let another call fail each time; have `check` look.
 
@@ -118,6 +119,7 @@ async def fail_at_each_call(
       What was tried. Print it.
 
     Raises:
+      TypeError, ValueError: `every` is no integer, or below 1.
       AssertionError: nothing ever failed; or an attempt did not end, or left a descriptor open; or
         there was no end to the calls.
       Whatever `peer` and `check` raise, with a note of what the attempt was.
@@ -154,6 +156,7 @@ async def fail_at_each_call(
 
     Idea: SQLite's tests, in which the n-th allocation, or the n-th call of the system, fails.
     """
+    step = positive_count_of(every, "every")
     attempts: list[FailureAttempt] = []
     fault.begin()
     while len(attempts) < CALLS_MAX:
@@ -161,14 +164,16 @@ async def fail_at_each_call(
         attempts.append(attempt)
         if not attempt.failed:
             break
-        fault.go_on(every)
+        fault.go_on(step)
     else:
         raise AssertionError(
             f"the operation makes more than {CALLS_MAX:,} calls that can fail: try a smaller one"
         )
     table = FailureTable(tuple(attempts))
     if not table.failed:
-        raise AssertionError(f"nothing failed: the operation makes no such call as {fault!r}")
+        ended = attempts[-1].ended
+        way = "" if ended == "completed" else f"; it ended with {ended} of its own"
+        raise AssertionError(f"nothing failed: the operation makes no such call as {fault!r}{way}")
     return table
 
 

@@ -885,3 +885,8 @@ async def test_an_error_of_sending_keeps_no_memory_of_the_writer_that_was_closed
     frames = traceback.walk_tb(caught.tb)
     held = [frame for frame, _ in frames if isinstance(frame.f_locals.get("view"), BytesView)]
     assert not held
+
+
+def test_the_books_are_a_writers_own_from_the_start() -> None:
+    """An attribute that an instance gets later may lack memory then, between what has to agree."""
+    assert vars(BufWriter(FakeWrite())).keys() >= {"_buffered_nbytes", "_told_nbytes", "_tail"}

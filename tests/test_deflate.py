@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import hashlib
 import os
@@ -10,6 +11,7 @@ import socket as stdlib_socket
 import subprocess
 import sys
 import tracemalloc
+import weakref
 import zlib
 from contextlib import asynccontextmanager
 from functools import partial
@@ -945,3 +947,33 @@ async def test_what_nginx_compresses_is_read(tmp_path: Path, port: int):
                 body = InflatedRead(both, format="gzip", max_nbytes=len(TEXT))
                 assert sha256((await body.read_to_end(MANY)).to_bytes()) == sha256(TEXT)
             server.terminate()
+
+
+async def test_a_layer_that_lacked_memory_is_broken_and_keeps_nobodys_variables() -> None:
+    """Later reads are told; the frames that the error went through are not kept for that."""
+
+    class LacksMemory:
+        eof = False
+        unconsumed_tail = unused_data = b""
+
+        def decompress(self, *_) -> bytes:
+            raise MemoryError
+
+    class Large(bytearray):
+        pass
+
+    layer = InflatedRead(FakeRead(zlib.compress(noise(1000))), format="zlib", max_nbytes=1 << 20)
+    layer._zlib = LacksMemory()
+
+    async def use() -> weakref.ref[Large]:
+        large = Large(1)
+        reference = weakref.ref(large)
+        with pytest.raises(MemoryError):
+            await layer.receive_view()
+        return reference
+
+    reference = await use()
+    gc.collect()
+    assert reference() is None
+    with pytest.raises(trio.BrokenResourceError, match="lacked memory"):
+        await layer.receive_view()

@@ -276,10 +276,9 @@ def test_code_of_a_class_that_is_its_own_attribute_is_held_once() -> None:
             return lambda: self
 
     Own.again = Own
-    before = len(_allocations._held)
     _allocations._hold_code_in(Own, __name__)
-    _allocations._hold_code_in(Own, __name__)
-    assert len(_allocations._held) == before + 1
+    held = _allocations._held[id(Own().nested().__code__)]
+    assert held == (Own().nested().__code__,) * _allocations.TIMES_HELD
 
 
 # What it complains of
@@ -293,6 +292,33 @@ async def test_an_operation_in_which_nothing_fails_is_no_proof() -> None:
 
     with pytest.raises(AssertionError, match=r"no such call as SystemCalls\(EIO\)"):
         await fail_at_each_call(a_pipe, nothing, failing(), check=anything)
+
+
+async def test_an_operation_that_ends_before_any_call_is_said_to() -> None:
+    """Its own error is named: it, and not the fault, is what is wrong."""
+
+    async def wrong(pipe) -> None:
+        raise KeyError(pipe)
+
+    with pytest.raises(
+        AssertionError, match=r"SystemCalls\(EIO\); it ended with KeyError of its own"
+    ):
+        await fail_at_each_call(a_pipe, wrong, failing(), check=anything)
+
+
+@pytest.mark.parametrize("every", [0, -1])
+async def test_every_is_one_at_least(every) -> None:
+    """Else the same call would fail for ever."""
+    with pytest.raises(ValueError, match=f"every must be at least 1, not {every}"):
+        await fail_at_each_call(a_pipe, anything, failing(), check=anything, every=every)
+
+
+def test_names_of_calls_are_told_where_one_is_wrong() -> None:
+    """And one name is no set of names."""
+    with pytest.raises(ValueError, match=r"\['reed'\]; there are accept, .*, read, "):
+        SystemCalls(errno.EIO, of={"reed"})
+    with pytest.raises(TypeError, match=r"say \{.read.\}"):
+        SystemCalls(errno.EIO, of="read")
 
 
 async def test_an_operation_without_an_end_is_given_up(monkeypatch) -> None:

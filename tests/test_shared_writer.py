@@ -6,6 +6,7 @@ import contextlib
 import gc
 import random
 import weakref
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 
 import attrs
@@ -1024,3 +1025,24 @@ async def test_a_writer_whose_block_was_left_is_in_no_reference_cycle():
         assert seen() is None
     finally:
         gc.enable()
+
+
+async def test_a_send_that_lacked_memory_was_not_put() -> None:
+    """Who is told so sends again, and the message comes once."""
+
+    class LacksMemoryOnce(OrderedDict):
+        is_short = True
+
+        def __setitem__(self, key, value) -> None:
+            if self.is_short:
+                self.is_short = False
+                raise MemoryError
+            super().__setitem__(key, value)
+
+    sink = FakeWrite()
+    async with open_shared_writer(sink) as writer:
+        writer._for_sending = LacksMemoryOnce()
+        with pytest.raises(MemoryError):
+            await writer.send_all(b"message")
+        await writer.send_all(b"message")
+    assert sink.contents.to_bytes() == b"message"

@@ -41,7 +41,7 @@ TIMES_HELD: Final = 1000
 
 _seen_modules: Final[set[str]] = set()
 _seen_classes: Final[dict[int, type]] = {}  # by identity; some are among their own attributes
-_held: Final[list[tuple[types.CodeType, ...]]] = []  # which the collector does not look into
+_held: Final[dict[int, tuple[types.CodeType, ...]]] = {}  # each once, by identity
 
 
 def _hold_nested_code() -> None:
@@ -61,7 +61,8 @@ def _hold_code_in(value: Any, module: str) -> None:
         for inner in list(vars(value).values()):
             _hold_code_in(inner, module)
     elif isinstance(value, property):
-        _hold_code_in(value.fget, module)
+        for function in (value.fget, value.fset, value.fdel):
+            _hold_code_in(function, module)
     elif isinstance(value, types.FunctionType):
         _hold_code_in_code(value.__code__)
         _hold_code_in(getattr(value, "__wrapped__", None), module)
@@ -69,8 +70,8 @@ def _hold_code_in(value: Any, module: str) -> None:
 
 def _hold_code_in_code(code: types.CodeType) -> None:
     for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            _held.append((constant,) * TIMES_HELD)
+        if isinstance(constant, types.CodeType) and id(constant) not in _held:
+            _held[id(constant)] = (constant,) * TIMES_HELD
             _hold_code_in_code(constant)
 
 

@@ -158,10 +158,15 @@ class SystemCalls(_Counting):
             raise ValueError("a call fails once at least, or moves one byte at least")
         if of is None:
             of = READS | WRITES if failure is None else ALL_CALLS
+        if isinstance(of, str):
+            raise TypeError(f"`of` is a set of names, not one: say {{{of!r}}}")
         self._of = frozenset(of)
         unknown = self._of - ALL_CALLS
         if unknown:
-            raise ValueError(f"these are no calls that can be made to fail: {sorted(unknown)}")
+            raise ValueError(
+                f"these are no calls that can be made to fail: {sorted(unknown)}; "
+                f"there are {', '.join(sorted(ALL_CALLS))}"
+            )
         self._failure, self._times, self._max_bytes = failure, times, max_bytes
 
     def __repr__(self) -> str:

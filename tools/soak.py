@@ -3,10 +3,11 @@
     python tools/soak.py [--seconds 600] [--connections 10000] [--seed 1] [--png FILE] [--json FILE]
 
 One process serves; two others are its clients, and are started again when they were killed. There
-are four services, which a connection picks from: lines through a `BufStream`, frames that are
-answered by two tasks through one shared writer, typed messages over memory with a cap, and a relay
-to the typed service. A connection sends some hundred messages of 1 byte to 300,000, a few at a
-time, checks that they come back as they went, and ends in one of these ways:
+are five services, which a connection picks from: lines through a `BufStream`, frames that are
+answered by two tasks through one shared writer, typed messages over memory with a cap, a relay
+to the typed service, and lines that are compressed over TLS. A connection sends some hundred
+messages of 1 byte to 300,000, a few at a time, checks that they come back as they went, and ends
+in one of these ways:
 
     goodbye       all was answered, and both sides close
     half close    it announces its end and reads the rest
@@ -30,8 +31,8 @@ Law 3. Over the second half resident memory, but for the blocks that the pools k
        pooled block, 65 kB at least; so a sixth of the first is allowed. The noise is what Python's
        allocator maps at once, 1 MiB, twice: where it puts what lives long is chance. The slope is
        the median over all pairs of rests, so one odd rest does not count.
-Law 4. Nothing came back otherwise than it went; nothing was raised but what a peer can cause; and
-       every round came to its rest within `PATIENCE` seconds.
+Law 4. Nothing came back otherwise than it went, and something from each service; nothing was raised
+       but what a peer can cause; and every round came to its rest within `PATIENCE` seconds.
 
 Exit code 0 if they hold. Latency is for the picture; a busy machine says little by it.
 """
@@ -44,328 +45,27 @@ import json
 import os
 import random
 import signal
-import socket as stdlib_socket
-import struct
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
-from functools import partial
+import tempfile
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import attrs
 import trio
 import trio.testing
+from _soak_clients import be_clients
+from _soak_server import MIB, PATIENCE, SERVICES, Server, make_certificate
 from _watch import Sample, most_descriptors, percentile, sample, slope
-
-from trio_bytesbuf import (
-    BufStream,
-    BytesView,
-    CappedPool,
-    GlobalPool,
-    LengthPrefixed,
-    LimitExceeded,
-    ProtocolVersionMismatch,
-    SocketStream,
-    TypedChannel,
-    UnexpectedEof,
-    open_shared_writer,
-    open_tcp_stream,
-    relay,
-    serve_tcp,
-)
 
 MAX_OBJECTS, NOISE_OBJECTS = 10, 20
 MAX_RESIDENT_NBYTES = 160_000
 NOISE_NBYTES = 2 * 1_048_576
-PATIENCE = 30.0
 ROUNDS = 40
 PROCESSES = 2
-AT_A_TIME = 50
-"""How many connections a client process has at a time."""
-
-MIB = 1_048_576
-SHARE_NBYTES = 2 * MIB
-CAP_NBYTES = 64 * MIB
-MAX_MESSAGE_NBYTES = 400_000
-
-SERVICES = ("lines", "frames", "typed", "relay")
-ENDINGS = ("goodbye", "half close", "reset", "cut", "cancel")
 PERCENTS = (50, 90, 99, 99.9)
-SIZES = (*[20] * 30, *[200] * 20, *[2_000] * 8, *[20_000] * 2)
-"""Mostly small ones; one in two hundred has `LARGE_NBYTES`, and a few have one byte."""
-LARGE_NBYTES = 300_000
-MESSAGES = 300
-"""A connection sends at most so many, on the average half."""
-
-PEER_ERRORS = (
-    trio.BrokenResourceError,
-    trio.ClosedResourceError,
-    trio.EndOfChannel,
-    UnexpectedEof,
-    LimitExceeded,
-    ProtocolVersionMismatch,
-    ConnectionError,
-)
-"""What the other side can cause by how it ends."""
-
-FRAMING = LengthPrefixed(4)
-
-
-# Serving
-
-
-@attrs.define
-class Server:
-    """The services, and what became of their connections."""
-
-    random: random.Random
-    pool: GlobalPool = attrs.field(factory=GlobalPool)
-    capped: CappedPool = attrs.field(factory=lambda: CappedPool(CAP_NBYTES))
-    ports: dict[str, int] = attrs.field(factory=dict)
-    connections: int = 0
-    open_connections: int = 0
-    messages: int = 0
-    cancelled: int = 0
-    all_ended: trio.Event = attrs.field(factory=trio.Event)
-
-    async def serve(self, nursery: trio.Nursery) -> None:
-        """Listen for all services."""
-        for name in SERVICES:
-            memory: Any = self.pool
-            if name == "typed":
-                memory = partial(self.capped.share, SHARE_NBYTES)
-            start = partial(serve_tcp, host="127.0.0.1", memory=memory)
-            handler = partial(self.handle, getattr(self, f"serve_{name}"))
-            [listener] = await nursery.start(start, handler, 0)
-            self.ports[name] = listener.socket.getsockname()[1]
-
-    async def handle(
-        self, service: Callable[[SocketStream], Awaitable[None]], stream: SocketStream
-    ) -> None:
-        """Serve one connection, for a while that may be short."""
-        self.connections += 1
-        self.open_connections += 1
-        seconds = self.random.uniform(0, 0.2) if self.random.random() < 1 / 30 else PATIENCE
-        try:
-            with trio.move_on_after(seconds) as scope:
-                await service(stream)
-            self.cancelled += scope.cancelled_caught
-        except* PEER_ERRORS:
-            pass
-        finally:
-            await trio.aclose_forcefully(stream)
-            self.open_connections -= 1
-            if not self.open_connections:
-                self.all_ended.set()
-                self.all_ended = trio.Event()
-
-    async def serve_lines(self, stream: SocketStream) -> None:
-        """Answer each line with itself, as many as are at hand by one flush."""
-        async with BufStream(stream) as buffered:
-            async for batch in buffered.lines(max_bytes=MAX_MESSAGE_NBYTES).batches():
-                for line in batch:
-                    buffered.write_line(line)
-                    await buffered.drain()
-                self.messages += len(batch)
-                await buffered.flush()
-
-    async def serve_frames(self, stream: SocketStream) -> None:
-        """Answer frames by two tasks that share a writer; a frame says which of them."""
-        async with stream, open_shared_writer(stream, max_nbytes=2 * MIB) as writer:
-
-            async def answer(frames: trio.MemoryReceiveChannel[BytesView]) -> None:
-                async for frame in frames:
-                    await writer.write_when_room(FRAMING.encode(frame))
-                    self.messages += 1
-                    del frame
-
-            async with trio.open_nursery() as nursery:
-                ways = []
-                for _ in range(2):
-                    send, receive = trio.open_memory_channel[BytesView](10)
-                    ways.append(send)
-                    nursery.start_soon(answer, receive)
-                reader = BufStream(stream)
-                try:
-                    async for frame in reader.frames(FRAMING, max_bytes=MAX_MESSAGE_NBYTES):
-                        await ways[frame[0] % 2].send(frame)
-                        del frame
-                except PEER_ERRORS:
-                    nursery.cancel_scope.cancel()
-                finally:
-                    for send in ways:
-                        send.close()
-
-    async def serve_typed(self, stream: SocketStream) -> None:
-        """Answer each message with itself."""
-        async with TypedChannel(
-            stream, sends=bytes, receives=bytes, max_nbytes=MAX_MESSAGE_NBYTES
-        ) as channel:
-            async for message in channel:
-                await channel.send(message)
-                self.messages += 1
-
-    async def serve_relay(self, stream: SocketStream) -> None:
-        """Join the connection with one to the typed service."""
-        async with await open_tcp_stream(
-            "127.0.0.1", self.ports["typed"], memory=self.pool
-        ) as upstream:
-            await relay(stream, upstream)
-
-
-# The clients, in processes of their own
-
-
-class Wrong(Exception):
-    """Something came back otherwise than it went."""
-
-
-@attrs.define
-class Clients:
-    """One process of clients."""
-
-    random: random.Random
-    ports: dict[str, int]
-    messages: int = 0
-    latencies: list[int] = attrs.field(factory=list)
-    wrong: list[str] = attrs.field(factory=list)
-
-    def payload(self) -> bytes:
-        """Return a message that nobody else sends, without a line feed in it."""
-        draw = self.random
-        nbytes = LARGE_NBYTES if draw.random() < 1 / 200 else draw.choice(SIZES)
-        nbytes = 1 if draw.random() < 1 / 20 else draw.randint(1, nbytes)
-        return (b"%x " % draw.getrandbits(64) * (nbytes // 10 + 1))[:nbytes]
-
-    async def round(self, count: int) -> None:
-        """Open `count` connections, some at a time."""
-        limiter = trio.CapacityLimiter(AT_A_TIME)
-        async with trio.open_nursery() as nursery:
-            for _ in range(count):
-                borrower = object()
-                await limiter.acquire_on_behalf_of(borrower)
-                nursery.start_soon(self.connection, limiter, borrower)
-
-    async def connection(self, limiter: trio.CapacityLimiter, borrower: object) -> None:
-        """Talk over one connection, and end it in some way."""
-        name, ending = self.random.choice(SERVICES), self.random.choice(ENDINGS)
-        left = self.random.randint(1, MESSAGES)
-        try:
-            with trio.fail_after(PATIENCE):
-                stream = await open_tcp_stream("127.0.0.1", self.ports[name])
-                async with opened(name, stream) as talk:
-                    while left > 0:
-                        batch = [self.payload() for _ in range(self.random.randint(1, 20))]
-                        left -= len(batch)
-                        if left <= 0 and ending != "goodbye":
-                            await self.end(ending, talk, stream, batch)
-                            return
-                        await self.exchange(talk, batch)
-        except* PEER_ERRORS:
-            pass
-        except* (Wrong, trio.TooSlowError) as group:
-            self.wrong += [f"{name}, {ending}: {exc!r}" for exc in group.exceptions]
-        finally:
-            limiter.release_on_behalf_of(borrower)
-
-    async def exchange(self, talk: Talk, batch: list[bytes]) -> None:
-        """Send some messages and receive them; frames may come in another order."""
-        began = trio.current_time()
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(talk.send, batch)
-            got = [await talk.receive() for _ in batch]
-        self.latencies.append(int((trio.current_time() - began) * 1e6))
-        self.messages += len(batch)
-        if talk.is_ordered:
-            is_right = got == batch
-        else:  # each task keeps the order of its own
-            is_right = all(
-                [one for one in got if one[0] % 2 == way]
-                == [one for one in batch if one[0] % 2 == way]
-                for way in (0, 1)
-            )
-        if not is_right:
-            raise Wrong(f"{len(batch)} messages came back otherwise than they went")
-
-    async def end(self, ending: str, talk: Talk, stream: SocketStream, batch: list[bytes]) -> None:
-        """End a connection otherwise than in peace."""
-        if ending == "cancel":
-            with trio.move_on_after(self.random.uniform(0, 0.02)):
-                await self.exchange(talk, batch)
-        elif ending == "half close":
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(talk.send_and_end, batch)
-                with contextlib.suppress(trio.EndOfChannel):
-                    while True:
-                        await talk.receive()
-        elif ending == "cut":
-            await stream.send_all(b"\x7b" * self.random.randint(1, 9))
-        else:
-            with trio.move_on_after(self.random.uniform(0, 0.01)):
-                await talk.send(batch)
-            linger = struct.pack("ii", True, False)
-            stream.setsockopt(stdlib_socket.SOL_SOCKET, stdlib_socket.SO_LINGER, linger)
-        await trio.aclose_forcefully(stream)
-
-
-@attrs.frozen
-class Talk:
-    """A connection as something that sends and receives messages."""
-
-    send: Callable[[list[bytes]], Awaitable[None]]
-    send_and_end: Callable[[list[bytes]], Awaitable[None]]
-    receive: Callable[[], Awaitable[bytes]]
-    is_ordered: bool = True
-
-
-@contextlib.asynccontextmanager
-async def opened(name: str, stream: SocketStream) -> AsyncIterator[Talk]:
-    """Speak to the service of this name for the block."""
-    if name in {"typed", "relay"}:
-        async with TypedChannel(
-            stream, sends=bytes, receives=bytes, max_nbytes=MAX_MESSAGE_NBYTES
-        ) as channel:
-
-            async def say_and_end(batch: list[bytes]) -> None:
-                await channel.send_many(batch)
-                await channel.send_eof()
-
-            yield Talk(channel.send_many, say_and_end, channel.receive)
-        return
-    async with BufStream(stream, max_nbytes=16 * MIB) as buffered:
-        receive: Callable[[], Awaitable[bytes]]
-        if name == "lines":
-            receive = buffered.lines(max_bytes=MAX_MESSAGE_NBYTES).receive
-        else:
-            receive = buffered.frames(FRAMING, bytes, max_bytes=MAX_MESSAGE_NBYTES).receive
-
-        async def send(batch: list[bytes]) -> None:
-            for payload in batch:
-                if name == "lines":
-                    buffered.write_line(payload)
-                else:
-                    buffered.write(FRAMING.encode(BytesView(payload)))
-            await buffered.flush()
-
-        async def send_and_end(batch: list[bytes]) -> None:
-            await send(batch)
-            await stream.send_eof()
-
-        yield Talk(send, send_and_end, receive, is_ordered=name == "lines")
-
-
-async def be_clients(seed: int, ports: dict[str, int]) -> None:
-    """Do rounds as standard input says; after each, say what came of it."""
-    clients = Clients(random.Random(seed), ports)  # noqa: S311  # no secrets
-    async for line in trio.wrap_file(sys.stdin):
-        await clients.round(int(line))
-        said = {name: getattr(clients, name) for name in ("messages", "latencies", "wrong")}
-        print(json.dumps(said), flush=True)
-        clients.messages, clients.latencies, clients.wrong = 0, [], []
-
-
-# The run
 
 
 async def buried(process: trio.Process) -> None:
@@ -384,19 +84,22 @@ class Run:
     seconds: float
     connections: int
     seed: int
+    certificate: Path
+    """With its key in the same file."""
     samples: list[tuple[Any, ...]] = attrs.field(factory=list)
     """As plain tuples, which are no objects to the garbage collector: Law 2 counts those."""
     rests: list[tuple[Any, ...]] = attrs.field(factory=list)
     latencies: list[tuple[Any, ...]] = attrs.field(factory=list)
     kills: list[float] = attrs.field(factory=list)
     wrong: list[str] = attrs.field(factory=list)
+    right: Counter[str] = attrs.field(factory=Counter)
     messages: int = 0
     cancelled: int = 0
 
     async def run(self) -> None:
         """Serve, and have rounds of clients until there were enough, or the time is over."""
         draw = random.Random(self.seed)  # noqa: S311
-        server = Server(random.Random(self.seed + 1))  # noqa: S311
+        server = Server(random.Random(self.seed + 1), self.certificate)  # noqa: S311
         pools = (server.pool, server.capped)
         each = max(PROCESSES, self.connections // ROUNDS)
         async with trio.open_nursery() as nursery:
@@ -441,6 +144,7 @@ class Run:
     async def start(self, server: Server, seed: int) -> trio.Process:
         """Start a process of clients."""
         command = [sys.executable, __file__, "clients", str(seed), json.dumps(server.ports)]
+        command.append(str(self.certificate))
         return await trio.lowlevel.open_process(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
@@ -459,6 +163,7 @@ class Run:
                 said += part
             answer = json.loads(said)
             latencies += answer["latencies"]
+            self.right.update(answer["right"])
             self.wrong += answer["wrong"]
 
     async def watch(self, server: Server, began: float) -> None:
@@ -496,6 +201,7 @@ class Run:
                 MAX_RESIDENT_NBYTES + NOISE_NBYTES / span,
             ),
             "messages that came back wrong": (len(self.wrong), 0),
+            "services of which none came back": (len({*SERVICES} - {*self.right}), 0),
         }
 
     def plot(self, path: Path) -> None:
@@ -551,23 +257,25 @@ def main() -> int:
     parser.add_argument("--json", type=Path, help="where to write all that was seen")
     options = parser.parse_args()
     most_descriptors()
-    run = Run(options.seconds, options.connections, options.seed)
-    trio.run(run.run)
+    with tempfile.TemporaryDirectory() as folder:
+        certificate = make_certificate(Path(folder))
+        run = Run(options.seconds, options.connections, options.seed, certificate)
+        trio.run(run.run)
     last = Sample(*run.rests[-1])
     print(
         f"{last.connections:,} connections, {run.messages:,} messages, "
         f"{run.cancelled} handlers cancelled, {len(run.kills)} processes killed, "
         f"{len(run.rests)} rests in {last.seconds:.0f} s"
     )
+    print("right:", ", ".join(f"{count:,} {name}" for name, count in run.right.items()))
     verdicts = run.verdicts()
     for name, (seen, most) in verdicts.items():
         print(f"  {name}: {seen:,.1f}, at most {most:,.1f}{'' if seen <= most else '  TOO MUCH'}")
     for complaint in run.wrong[:10]:
         print(" ", complaint)
     if options.json:
-        options.json.write_text(
-            json.dumps({**attrs.asdict(run), "verdicts": verdicts}, indent=1), encoding="utf-8"
-        )
+        everything = {**attrs.asdict(run), "verdicts": verdicts}
+        options.json.write_text(json.dumps(everything, indent=1, default=str), encoding="utf-8")
     if options.png:
         run.plot(options.png)
     return int(any(seen > most for seen, most in verdicts.values()))
@@ -576,6 +284,6 @@ def main() -> int:
 if __name__ == "__main__":
     if sys.argv[1:2] == ["clients"]:
         os.setpgid(0, 0)  # Ctrl-C is for the server, which kills these
-        trio.run(be_clients, int(sys.argv[2]), json.loads(sys.argv[3]))
+        trio.run(be_clients, int(sys.argv[2]), json.loads(sys.argv[3]), sys.argv[4])
     else:
         sys.exit(main())

@@ -346,7 +346,9 @@ class Reading(Filling):
             CR that is the last byte to arrive then waits for the next, which may be its LF.
           max_bytes: the most bytes that a line may have, its end not counted.
 
-        The last line of a stream needs no end.
+        The last line of a stream needs no end. So one that was cut, as the peer was cancelled in
+        the middle of it, looks like a short one: where a line is a message, ask for
+        ``frames(Delimited(b"\\n"), bytes)``, to which that is `UnexpectedEof`.
 
         Raises:
           ValueError: `newline` is empty, or `max_bytes` negative.

@@ -10,10 +10,10 @@
 
 Law 1. A mode changes nothing that is promised: a test that fails under it has found a bug, or says
        by a mark which of the mode's changes it cannot bear, and why.
-Law 2. `counts_memory` marks tests that count receives, blocks or pieces of the default memory, or
-       look at the pool that it is; so do examples in the docs that show pieces (`SHOWN_PIECES`).
-       In blocks of one byte they count something else: `tiny` leaves them out, and no other mode
-       does.
+Law 2. `counts_memory` marks tests that count receives, blocks or pieces of the default memory, let
+       each of its many allocations fail, or look at the pool that it is; so do examples in the docs
+       that show pieces (`SHOWN_PIECES`). In blocks of one byte they count something else: `tiny`
+       leaves them out, and no other mode does.
 Law 3. `counts_garbage` marks tests that count collections, or the steps of a program, to which what
        the collector calls adds; and tests where that finds no room: at the end of Python's stack,
        or where memory is lacking. `gc` leaves them out.
@@ -48,8 +48,12 @@ LEFT_OUT = {"tiny": "counts_memory", "gc": "counts_garbage", "threads": "needs_p
 
 SHOWN_PIECES = {
     "README.md",
-    "buffered.md",
-    "io.md",
+    "docs/buffered.md",
+    "docs/coming_from/rust_bytes.md",
+    "docs/howto/files.md",
+    "docs/integrations.md",
+    "docs/io.md",
+    "docs/seeing.md",
     "trio_bytesbuf.io._datagram.DatagramSocket",
     "trio_bytesbuf.io._fd.FdStream",
     "trio_bytesbuf.io._file.File",
@@ -63,8 +67,10 @@ SHOWN_PIECES = {
     "trio_bytesbuf.seq._builder_contents.Contents.overwrite",
     "trio_bytesbuf.seq._builder_cuts.Dividing.split_to",
     "trio_bytesbuf.seq._builder_writer.BytesBufWriter",
+    "trio_bytesbuf.testing._plots.plot_history",
+    "trio_bytesbuf.testing._recorder.FlowRecorder",
 }
-"""Docstrings and pages of which an example prints how bytes lie in memory."""
+"""Docstrings and pages of which an example prints how bytes lie in memory, or watches its pool."""
 
 GC_THRESHOLD = 50
 """After how many objects that stay one collection runs; Python's own number is 700 to 2,000."""

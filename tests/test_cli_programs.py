@@ -246,6 +246,7 @@ def test_lines_of_json_that_find_no_room_are_an_event(
 # demo --json
 
 
+@pytest.mark.counts_memory
 def test_a_demonstration_ends_with_its_result(capfd: pytest.CaptureFixture[str]) -> None:
     """The last object says how much, how quick, and the checksum of both ends."""
     assert main(["demo", "--bytes", "3000000", "--json"]) == 0
@@ -257,6 +258,7 @@ def test_a_demonstration_ends_with_its_result(capfd: pytest.CaptureFixture[str])
     assert done["nbytes_per_second"] == pytest.approx(3_000_000 / done["seconds"], rel=0.01)
 
 
+@pytest.mark.counts_memory
 def test_a_demonstration_that_failed_says_so_to_both(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

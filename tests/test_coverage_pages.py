@@ -158,6 +158,7 @@ def test_an_entry_has_an_example_or_a_stated_loss_with_its_reason(entry: Entry) 
         assert all(code.startswith(">>> ") for code in entry.examples)
 
 
+@pytest.mark.counts_memory  # more often than not they show pieces, or room
 @pytest.mark.parametrize("entry", [e for e in ENTRIES if e.examples], ids=lambda entry: entry.name)
 def test_every_example_of_a_coverage_page_gives_what_it_shows(entry: Entry) -> None:
     """Each entry runs as a doctest in a namespace with trio and the public names, no more."""

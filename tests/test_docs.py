@@ -95,7 +95,7 @@ def test_every_docstring_shows_what_happens(test: doctest.DocTest) -> None:
     run(test)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_page_shows_what_happens(page: Path) -> None:
     """The sessions on a page, read from top to bottom, print what they say."""
     absent = {name for name in MAY_BE_ABSENT if importlib.util.find_spec(name) is None}

@@ -363,6 +363,7 @@ async def test_what_is_compressed_is_a_stream_or_a_cut_one() -> None:
     await each(make, write, check)
 
 
+@pytest.mark.counts_memory
 async def test_a_relay_passes_on_a_front_and_no_end_before_the_end() -> None:
     """What lacks memory in a direction ends it; the peer never takes a part for all."""
     data = noise(150_000)

@@ -266,6 +266,7 @@ READS = st.one_of(
 LIMITED_READS = st.one_of(READS, joined("set_limit", COUNTS), st.just("limit"))
 
 
+@pytest.mark.counts_memory
 @settings(max_examples=300)
 @given(
     st.one_of(
@@ -328,6 +329,7 @@ def next_ones(chunks: list[str], rest: str) -> list[str]:
     return chunks
 
 
+@pytest.mark.counts_memory
 @settings(max_examples=150)
 @given(
     st.one_of(
@@ -530,6 +532,7 @@ WHOSE = ";".join(f"{verb} {name}" for verb in ("freeze", "unique", "thaw") for n
 OWNING: Verbs = {"range_ref": "nnt", "slice_ref_of": "o", "unique": "", "thaw": ""}
 
 
+@pytest.mark.counts_memory
 @settings(max_examples=300)
 @given(
     kept_scripts(
@@ -564,6 +567,7 @@ RECLAIMED = st.one_of(
 )
 
 
+@pytest.mark.counts_memory
 @settings(max_examples=300)
 @given(scripts(st.just("keep;cap a 400"), RECLAIMED, "reclaim a 380;all"))
 def test_room_is_reclaimed_as_in_the_crate(rust: Rust, script: str) -> None:

@@ -212,6 +212,7 @@ def test_a_builder_shows_what_is_filled_and_goes_on_as_if_nobody_had_looked(
         assert seen._unseen == unseen._unseen
 
 
+@pytest.mark.counts_memory
 def test_looking_at_a_builder_shows_its_bytes_to_nobody() -> None:
     """What was put can still be overwritten, and a window that is lent stays lent."""
     buf = BytesBuf.with_capacity(50)
@@ -311,6 +312,7 @@ def shown_origins() -> Iterator[tuple[object, str]]:
     yield BytesView.copied_from_slice(b"abc", arena), "100 B"
 
 
+@pytest.mark.counts_memory
 def test_it_is_said_whose_memory_it_is() -> None:
     """The provider is told as far as it is known, and what is foreign; odd names are escaped."""
     for value, said in shown_origins():

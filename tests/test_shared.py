@@ -701,6 +701,56 @@ def fork_after_descriptors_were_closed() -> None:
         sys.exit("the child failed")
 
 
+def looks_until_it_is_killed(connection: Connection) -> None:
+    """Keep up to five views; leave with an error if one shows what it must not."""
+    kept: dict = {}
+    with contextlib.suppress(EOFError):
+        while True:
+            with contextlib.suppress(HandleExpired):
+                if not keeps_at_random(kept, *connection.recv()):
+                    os._exit(1)
+    os._exit(0)
+
+
+def kill_whoever_looks() -> None:
+    """Four children look at what they are handed; one in sixty is killed wherever it is."""
+    pool = SharedPool()
+    dice = random.Random(1)
+    before = descriptors()
+    children: list[tuple[int, Connection]] = []
+    killed: list[int] = []
+
+    def end(child: tuple[int, Connection], by: signal.Signals) -> int:
+        os.kill(child[0], by)
+        child[1].close()
+        children.remove(child)
+        return os.waitpid(child[0], 0)[1]
+
+    for turn in range(4_000):
+        while len(children) < 4:
+            ours, theirs = multiprocessing.Pipe()
+            if not (number := os.fork()):
+                for _, inherited in (*children, (0, ours)):
+                    inherited.close()
+                looks_until_it_is_killed(theirs)
+            theirs.close()
+            children.append((number, ours))
+        child = dice.choice(children)
+        view = filled(pool, turn % 256, dice.choice((10, BLOCK, LARGER, BLOCK * 9)))
+        with contextlib.suppress(BrokenPipeError):  # it has left: its code is looked at below
+            child[1].send((share(view, claim_seconds=0.2), turn % 256))
+        del view
+        if not turn % 15 and dice.random() < 0.25:
+            killed.append(end(child, signal.SIGKILL))
+    killed += [end(child, signal.SIGKILL) for child in [*children]]
+    assert set(killed) == {signal.SIGKILL}, "one saw what it must not"
+    time.sleep(0.3)  # until nothing can be claimed any more
+    check_shared_pool(pool)
+    assert pool.statistics().lent_nbytes == 0
+    pool.trim()
+    assert descriptors() == before
+
+
 def run_without_memfd() -> None:
     """What a system without the calls gets. Run in a process of its own."""
     del os.memfd_create
@@ -716,6 +766,7 @@ def run_without_memfd() -> None:
         pytest.param(fork_with_everything_in_use, id="fork"),
         pytest.param(fork_while_a_thread_leases, id="fork beside a thread"),
         pytest.param(fork_after_descriptors_were_closed, id="closed descriptors"),
+        pytest.param(kill_whoever_looks, id="kills"),
         pytest.param(run_without_memfd, id="another system"),
     ],
 )

@@ -37,7 +37,7 @@ from trio_bytesbuf.mem import (
     TrackingPool,
     share,
 )
-from trio_bytesbuf.seq import _release
+from trio_bytesbuf.seq import _hook_errors, _release
 from trio_bytesbuf.testing import PoisoningPool
 
 CAN_SHARE = hasattr(os, "memfd_create")
@@ -284,5 +284,5 @@ class ProvidersMachine(BytesMachine):
             if name == "tracking":
                 assert memory.outstanding() == (), "tracked, but nobody sees it"
         assert not _release._OUT, "a hook that has not run"
-        assert not _release._FAILED, "a hook that has raised"
+        assert not _hook_errors._FAILED, "a hook that has raised"
         self.providers.clear()

@@ -34,7 +34,7 @@ from threads import play_in_threads
 
 from trio_bytesbuf import BadMemory, BytesBuf, BytesReader, BytesView, MemoryInUse
 from trio_bytesbuf.mem import Block, MemoryShared, OpaqueMemory
-from trio_bytesbuf.seq import _release
+from trio_bytesbuf.seq import _hook_errors, _release
 from trio_bytesbuf.testing import check_laws
 
 INVERTED = bytes(range(255, -1, -1))
@@ -114,7 +114,7 @@ def _nothing_is_left() -> Iterator[None]:
     collect_leases()
     assert not _release._OUT, "a hook that has not run"
     assert not _release._DOUBTED, "a lease that is over and still in doubt"
-    assert not _release._FAILED, "a hook that has raised, and nobody was told"
+    assert not _hook_errors._FAILED, "a hook that has raised, and nobody was told"
 
 
 # When a hook runs
@@ -379,14 +379,34 @@ def test_a_guard_of_a_vectored_write_keeps_the_hook_waiting() -> None:
 # What hooks do
 
 
-def test_what_a_hook_raises_is_the_providers_next_error_and_only_that() -> None:
-    """`BadMemory` names the provider and the hook's error, at the next call and never again."""
+@pytest.fixture
+def told(monkeypatch) -> list[tuple[str, str]]:
+    """Return what `sys.unraisablehook` is told: of whom, and which error."""
+    heard: list[tuple[str, str]] = []
+    monkeypatch.setattr(
+        sys,
+        "unraisablehook",
+        lambda it: heard.append((repr(it.object), f"{it.exc_type.__name__}: {it.exc_value}")),
+    )
+    return heard
+
+
+def failing(*errors: BaseException) -> Callable[[], None]:
+    """Return what raises these errors, one at each call, and then nothing."""
+    left = list(errors)
 
     def fail() -> None:
-        raise HookError("no room on the shelf")
+        if left:
+            raise left.pop(0)
 
-    memory, other = HookedMemory(then=fail), HookedMemory()
-    BytesView.copied_from_slice(bytes(40), memory)  # three hooks raise, one after another
+    return fail
+
+
+def test_what_a_hook_raises_is_the_providers_next_error_and_only_that(told) -> None:
+    """`BadMemory` names the provider and the hook's error, at the next call and never again."""
+    memory = HookedMemory(then=failing(HookError("no room on the shelf")))
+    other = HookedMemory()
+    BytesView.copied_from_slice(bytes(40), memory)
     other.reserve(5)
     with pytest.raises(BadMemory) as caught:
         memory.reserve(5)
@@ -394,9 +414,115 @@ def test_what_a_hook_raises_is_the_providers_next_error_and_only_that() -> None:
     assert caught.value.complaint == (
         "has a release hook that raised HookError: no room on the shelf"
     )
-    memory.then = bool
     del caught
     assert memory.reserve(5).remaining_capacity == 16
+    assert told == []
+
+
+def test_no_error_of_a_hook_is_lost(told) -> None:
+    """One waits for the provider at a time; whoever listens is told of the others, in order."""
+    memory = HookedMemory(then=failing(*[HookError(number) for number in range(5)]))
+    BytesView.copied_from_slice(bytes(40), memory)  # three blocks
+    _hook_errors.check_hook_errors()
+    assert [error for _, error in told] == ["HookError: 1", "HookError: 2"]
+    assert all("release hook of a HookedMemory" in whose for whose, _ in told)
+    with pytest.raises(BadMemory, match="HookError: 0"):
+        memory.reserve(1)
+    memory.reserve(1)
+    memory.then = bool
+    with pytest.raises(BadMemory, match="HookError: 3"):
+        memory.reserve(1)
+    memory.reserve(1)
+    assert len(told) == 2
+
+
+def test_an_error_that_waits_in_vain_is_told_when_its_provider_dies(told) -> None:
+    """It keeps neither the provider nor an entry, and no other provider is told of it."""
+    memory = HookedMemory(then=failing(HookError("not asked again")))
+    death = weakref.ref(memory)
+    BytesView.copied_from_slice(DATA, memory)
+    (key,) = _hook_errors._FAILED
+    assert key == id(memory)
+    assert told == []
+    del memory
+    gc.collect()
+    assert death() is None
+    assert not _hook_errors._FAILED
+    ((whose, error),) = told
+    assert error == "HookError: not asked again"
+    assert whose.startswith(f"<release hook of a HookedMemory, raised at {__file__}:")
+
+
+def test_a_provider_where_a_dead_one_was_is_not_told(told) -> None:
+    """Law 3 of `_hook_errors`, also if the entry stayed, as there was no memory to remove it."""
+    memory, other = HookedMemory(then=failing(HookError("old"))), HookedMemory()
+    BytesView.copied_from_slice(DATA, memory)
+    failure = _hook_errors._FAILED.pop(id(memory))
+    failure.key = id(other)
+    _hook_errors._FAILED[failure.key] = failure
+    other.reserve(1)
+    assert [error for _, error in told] == ["HookError: old"]
+    assert not _hook_errors._FAILED
+    memory.reserve(1)
+
+
+def test_the_same_error_again_and_again_does_not_grow(told) -> None:
+    """Law 4 of `_hook_errors`: no note, no traceback, however often it is raised."""
+    error = HookError("always this one")
+    memory = HookedMemory(then=failing(*[error] * 40))
+    for _ in range(10):
+        with contextlib.suppress(BadMemory):
+            BytesView.copied_from_slice(bytes(40), memory)
+    assert len(told) >= 10
+    assert not hasattr(error, "__notes__")
+    memory.then = bool
+    with contextlib.suppress(BadMemory):
+        memory.reserve(1)
+    del memory
+    frames = 0
+    traceback = error.__traceback__
+    while traceback is not None:
+        traceback, frames = traceback.tb_next, frames + 1
+    assert frames <= 5
+
+
+@pytest.mark.parametrize("raises", [{0}, {3}, set(range(10))], ids=["first", "fourth", "all"])
+@pytest.mark.parametrize("handling", [False, True])
+def test_a_hook_that_raises_delays_no_other(raises: set[int], handling: bool, told) -> None:
+    """Nothing that was over when it was raised is kept by what was raised."""
+    gone: list[int] = []
+
+    def end(number: int) -> None:
+        gone.append(number)
+        if number in raises:
+            raise HookError(number)
+
+    class Giver(MemoryShared):
+        def blocks(self, nbytes: int, /) -> list[Block]:
+            return [
+                Block(bytearray(1), on_release=lambda number=number: end(number))
+                for number in range(nbytes)
+            ]
+
+    memory = Giver()
+
+    def use() -> None:
+        buf = BytesBuf.with_capacity(10, memory)
+        buf.put_slice(bytes(8))
+        view = buf.consume(3)
+        try:
+            if handling:
+                raise ValueError
+        except ValueError:
+            buf.truncate(1)
+        del view
+        buf.clear()
+
+    use()
+    assert sorted(gone) == list(range(10))
+    with pytest.raises(BadMemory):
+        memory.reserve(0)
+    assert len(told) == len(raises) - 1
 
 
 ASK = {
@@ -426,8 +552,12 @@ def test_every_door_tells_what_a_hook_has_raised(before, ask) -> None:
     ask(memory)
 
 
-def test_an_error_that_waits_keeps_no_variable_of_who_let_the_memory_go() -> None:
-    """Law 5: neither theirs nor those of their callers; and it says where it came from."""
+CONTEXTS = ["nothing", "an error", "an error of its own", "a group"]
+
+
+@pytest.mark.parametrize("handled", CONTEXTS)
+def test_an_error_that_waits_keeps_no_variable_of_who_let_the_memory_go(handled: str) -> None:
+    """Neither theirs nor those of their callers, whatever was handled; and it says where it was."""
 
     class Large(bytearray):
         pass
@@ -435,8 +565,19 @@ def test_an_error_that_waits_keeps_no_variable_of_who_let_the_memory_go() -> Non
     fails = iter([True])
 
     def end() -> None:
-        if next(fails, False):
-            raise HookError("planted")
+        if not next(fails, False):
+            return
+        if handled == "an error of its own":
+            try:
+                raise HookError("inner")
+            except HookError as exc:
+                raise HookError("planted") from exc
+        if handled == "a group":
+            try:
+                raise HookError("inner")
+            except HookError as exc:
+                raise ExceptionGroup("planted", [exc]) from None
+        raise HookError("planted")
 
     class Giver(MemoryShared):
         def blocks(self, nbytes: int, /) -> list[Block]:
@@ -445,28 +586,50 @@ def test_an_error_that_waits_keeps_no_variable_of_who_let_the_memory_go() -> Non
     def use(memory: Giver) -> "weakref.ref[Large]":
         large = Large(100)
         view = BytesView.copied_from_slice(b"abc", memory)
-        del view
+        try:
+            if handled == "an error":
+                raise ValueError
+        except ValueError:
+            del view
+        else:
+            del view
         return weakref.ref(large)
 
     memory = Giver()
     assert use(memory)() is None
+    _hook_errors.check_hook_errors()
     with pytest.raises(BadMemory) as caught:
         memory.reserve(1)
-    assert caught.value.__cause__ is not None
-    (note,) = caught.value.__cause__.__notes__
-    assert note.endswith(f"{__file__}:{end.__code__.co_firstlineno + 2}, in end")
+    cause = caught.value.__cause__
+    assert cause is not None
+    assert not hasattr(cause, "__notes__")
+    assert not isinstance(cause.__context__, ValueError)
+    (note,) = caught.value.__notes__
+    *_, last = note.splitlines()
+    assert last.startswith(f"  {__file__}:")
+    assert last.endswith(", in end")
 
 
-def test_from_blocks_tells_what_a_hook_of_its_caller_has_raised() -> None:
-    """Blocks that were handed over without a provider have a name all the same."""
-
-    def fail() -> None:
-        raise HookError("oh")
-
-    BytesBuf.from_blocks([Block(bytearray(1), on_release=fail)])
-    with pytest.raises(BadMemory, match=r"^the caller of from_blocks\(\) has a .*HookError: oh$"):
-        BytesBuf.from_blocks([Block(bytearray(1))])
+def test_nobody_else_is_told_what_a_hook_of_a_block_without_provider_has_raised(told) -> None:
+    """Blocks that were handed over as they are: the next one to do so has nothing to do with it."""
+    BytesBuf.from_blocks([Block(bytearray(1), on_release=failing(HookError("oh")))])
+    assert told == [(told[0][0], "HookError: oh")]
+    assert "the caller of from_blocks()" in told[0][0]
     assert BytesBuf.from_blocks([Block(bytearray(1))]).remaining_capacity == 1
+    Block(bytearray(1), on_release=failing(HookError("never owned")))
+    assert [error for _, error in told] == ["HookError: oh", "HookError: never owned"]
+
+
+def test_what_waits_at_the_end_of_the_program_is_told() -> None:
+    """Nobody asks its provider any more, so `sys.unraisablehook` gets it."""
+    done = in_a_process(
+        "from test_release import *\n"
+        "memory = HookedMemory(then=failing(KeyError('waits')))\n"
+        "memory.reserve(1)\n"
+        "print('end')"
+    )
+    assert (done.returncode, done.stdout) == (0, "end\n"), done.stderr
+    assert "KeyError: 'waits'" in done.stderr
 
 
 class Speechless(Exception):
@@ -561,7 +724,7 @@ def test_ten_thousand_leases_leave_nothing() -> None:
     assert memory.made < 10_000
     views.clear()
     assert len(memory.idle) == memory.made
-    assert (_release._OUT, _release._FAILED, _release._DOUBTED) == ({}, {}, {})
+    assert (_release._OUT, _hook_errors._FAILED, _release._DOUBTED) == ({}, {}, {})
 
 
 def test_more_sizes_than_are_remembered() -> None:
@@ -803,7 +966,7 @@ def test_the_machine_sees_planted_bugs(plant, symptom, monkeypatch) -> None:
     gc.collect()
     _release._OUT.clear()
     _release._DOUBTED.clear()
-    _release._FAILED.clear()
+    _hook_errors._FAILED.clear()
 
 
 # Accidents
@@ -833,7 +996,7 @@ def hooks_at_the_recursion_limit() -> None:
         lease()  # is told of the hooks for which there was no room on the stack
     lease()
     assert len({id(block) for block in memory.idle}) == len(memory.idle), "home twice"
-    assert (_release._OUT, _release._FAILED, _release._DOUBTED) == ({}, {}, {})
+    assert (_release._OUT, _hook_errors._FAILED, _release._DOUBTED) == ({}, {}, {})
 
 
 def hooks_under_ctrl_c() -> None:

@@ -125,7 +125,7 @@ class SharedPool(ShelvedMemory):
       11
     """
 
-    __slots__ = ("__weakref__",)
+    __slots__ = ()
 
     _shelf_type = _SharedShelf
     _block_sizes = BLOCK_SIZES

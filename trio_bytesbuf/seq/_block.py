@@ -68,7 +68,8 @@ class Block(SoleOwner):
         `memory` is kept alive by everything that is made of it, in any case.)
       on_release: called without arguments, once, when nobody can see the memory any more, in
         whatever thread dropped it last, and only in the process that made the block. It may give
-        the memory to somebody else. What it raises is a `BadMemory` of the provider's next call.
+        the memory to somebody else. What it raises is a `BadMemory` of the provider's next call;
+        more than one error, or one for which no such call comes, goes to `sys.unraisablehook`.
         It must not refer to what shows the block: then that is never let go.
         For memory that is still seen when the interpreter ends it may not be called at all.
 

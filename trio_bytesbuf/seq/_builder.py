@@ -77,7 +77,7 @@ class BytesBuf(Dividing, Shown):
 
         Args:
           blocks: used in this order. Nobody else may refer to their memory. What a release hook
-            of one raises, the next call of this method raises, whoever makes it.
+            of one raises goes to `sys.unraisablehook`, unless a provider passes the builder on.
 
         Raises:
           BadMemory: one of them is not a block, or has an owner already.

@@ -12,12 +12,10 @@ Law 1. The hook runs once for each lease, after it was proved that nobody refers
 Law 2. A lease is looked up in `_OUT` by whoever wants to run its hook, and only who finds
        it runs it. A finalizer that was not believed delays the hook until the collection that ran
        it has ended; one that never ran, or was interrupted at once, until the next full one.
-Law 3. Nothing comes out of a finalizer. What a hook raises is kept, and raised as `BadMemory`
-       from the provider's next call for blocks, once. An interrupt or the end of the stack right
-       before a hook counts as raised by it: the block may be lost then, and the provider is told.
+Law 3. Nothing comes out of a finalizer. What a hook raises, `_hook_errors` tells the provider, or
+       whoever listens. An interrupt or the end of the stack right before a hook counts as
+       raised by it: the block may be lost then, and somebody is told.
 Law 4. Hooks run in the process that leased: after `fork` the child forgets all leases.
-Law 5. What a hook raised keeps no frame while it waits to be told, as frames lead to those of
-       whoever let the memory go, and to all their variables. Where it came from is a note on it.
 """
 
 from __future__ import annotations
@@ -26,14 +24,14 @@ import ctypes
 import functools
 import gc
 import os
-import types
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable
 from sys import getrefcount
 from typing import Any, Final
 
 import attrs
 
-from .._errors import BadMemory
+from ._hook_errors import note
 from ._proof import REFERENCES_TO_A_LONE_EXPORTER, open_slices, own_memoryview
 
 LEASE_CLASSES: Final = 64
@@ -54,35 +52,13 @@ class _Record:
             key = id(self)  # for which there may be no memory: then it is looked at again
         except MemoryError:
             return
+        before = sys.exception()
         try:
             _DOUBTED.pop(key, None)
             if _OUT.pop(key, None) is not None:
                 self.hook()
         except BaseException as exc:  # noqa: BLE001  # it is raised where it can be handled
-            complaint = f"has a release hook that raised {_words_of(exc)}"
-            traceback, exc.__traceback__ = exc.__traceback__, None  # (Law 5)
-            _FAILED.setdefault(id(self.giver), (self.giver, complaint, exc))
-            try:
-                exc.add_note("\n".join(["It came out of a release hook:", *_places(traceback)]))
-            except Exception:  # noqa: BLE001  # for lack of memory; it is told without
-                return
-            finally:
-                del traceback  # which refers to this frame
-
-
-def _places(traceback: types.TracebackType | None) -> Iterator[str]:
-    """Yield a line for each frame, without reading a file."""
-    while traceback is not None:
-        code = traceback.tb_frame.f_code
-        yield f"  {code.co_filename}:{traceback.tb_lineno}, in {code.co_name}"
-        traceback = traceback.tb_next
-
-
-def _words_of(exc: BaseException) -> str:
-    try:
-        return f"{type(exc).__name__}: {exc}"
-    except BaseException:  # noqa: BLE001  # the words of a user's error are the user's code
-        return type(exc).__name__
+            note(exc, self.giver, before)
 
 
 _OUT: Final[dict[int, _Record]] = {}
@@ -90,9 +66,6 @@ _OUT: Final[dict[int, _Record]] = {}
 
 _DOUBTED: Final[dict[int, _Record]] = {}
 """Those among them whose finalizer has run and was not believed."""
-
-_FAILED: Final[dict[int, tuple[object, str, BaseException]]] = {}
-"""What hooks have raised, with the provider that is to be told."""
 
 _OLDEST_GENERATION: Final = 2
 
@@ -160,13 +133,6 @@ def giver_of(exporter: object) -> object:
     return exporter.record.giver if isinstance(exporter, _Lease) else None
 
 
-def raise_what_hooks_raised(giver: object) -> None:
-    """Raise BadMemory if a hook of a block that `giver` gave has raised something (Law 3)."""
-    failed = _FAILED.pop(id(giver), None) if _FAILED else None
-    if failed is not None:
-        raise BadMemory(giver if isinstance(giver, str) else repr(giver), failed[1]) from failed[2]
-
-
 def run_hooks_that_are_due() -> None:
     """Look at every lease that is out, and run the hooks of those that are over (Law 1)."""
     _run_those_over(_OUT)
@@ -189,4 +155,3 @@ gc.callbacks.append(_after_collection)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_OUT.clear)
     os.register_at_fork(after_in_child=_DOUBTED.clear)
-    os.register_at_fork(after_in_child=_FAILED.clear)

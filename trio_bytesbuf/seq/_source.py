@@ -13,13 +13,13 @@ from typing import Final
 
 from .._errors import BadMemory
 from ._block import Block
-from ._release import raise_what_hooks_raised
+from ._hook_errors import raise_what_hooks_raised
 
 
 class BlockSource(abc.ABC):
     """What hands out blocks: the half of `Memory` that knows no builder."""
 
-    __slots__ = ()
+    __slots__ = ("__weakref__",)  # what waits to be told to a provider does not keep it
 
     @abc.abstractmethod
     def blocks(self, nbytes: int, /) -> Iterable[Block]:
@@ -57,12 +57,14 @@ def own_blocks(source: BlockSource, nbytes: int) -> tuple[list[Block], int]:
 
     Raises:
       BadMemory: `source` gave fewer bytes than it was asked for, something that is
-        not a block, or a block that has an owner already.
+        not a block, or a block that has an owner already; or a release hook of one that it gave
+        has raised something, and then it is not asked.
     """
     if nbytes > sys.maxsize:
         raise MemoryError(f"{nbytes} bytes are more than this machine can address")
     if not isinstance(source, BlockSource):
         raise TypeError(f"a Memory is wanted, not {type(source).__name__}")
+    raise_what_hooks_raised(source)
     given = source.blocks(nbytes)
     if not isinstance(given, Iterable):
         raise BadMemory(repr(source), f"gave a {type(given).__name__} where blocks are wanted")
@@ -86,7 +88,6 @@ def pass_on_blocks(source: BlockSource, nbytes: int) -> list[Block]:
 
 def take_ownership(blocks: Sequence[Block], giver: BlockSource | str) -> int:
     """Mark every block as owned, or raise BadMemory and mark none; return their room."""
-    raise_what_hooks_raised(giver)
     room = 0
     for taken, block in enumerate(blocks):
         if type(block) is not Block or block._has_owner:

@@ -17,6 +17,7 @@ from failing import (
     codecs,
     datagrams,
     files,
+    handing_over,
     lending,
     listening,
     relays,
@@ -26,7 +27,10 @@ from failing import (
 )
 from failing.place import Case, faults, table_of
 
-ROOMS = (streams, buffering, typed, relays, files, codecs, listening, datagrams, tls, lending)
+ROOMS = (
+    *(streams, buffering, typed, relays, files, codecs, listening, datagrams, tls),
+    *(lending, handing_over),
+)
 
 
 def cases() -> Iterator[Case]:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 OF_OS: Final = ("read", "readv", "preadv", "pread", "write", "writev", "pwritev", "pwrite")
-OF_OS_TOO: Final = ("sendfile", "fsync", "fstat", "open", "dup", "lseek", "set_blocking")
+OF_OS_TOO: Final = ("sendfile", "fsync", "fstat", "open", "dup", "lseek")
 OF_FILES: Final = ("stat", "lstat", "readlink", "unlink", "memfd_create", "ftruncate")
 OF_SOCKETS: Final = ("connect", "shutdown", "accept", "recv", "recvfrom", "recvfrom_into")
 OF_SOCKETS_TOO: Final = ("recvmsg_into", "recv_into", "send", "sendmsg", "sendto")
@@ -77,12 +77,16 @@ def _through(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _making(init: Callable[..., None]) -> Callable[..., None]:
-    """Return the constructor of a socket, in which `socket` may fail; `accept` uses it, too."""
+    """Return the constructor of a socket, in which `socket` may fail.
+
+    Not for a descriptor that is there: `accept` and `fromfd` use it, too.
+    """
     making = _through("socket", init)
 
     @wraps(init)
     def made(self: Any, *args: Any, **options: Any) -> None:
-        (making if options.get("fileno") is None else init)(self, *args, **options)
+        fileno = args[3] if len(args) > 3 else options.get("fileno")
+        (making if fileno is None else init)(self, *args, **options)
 
     return made
 

@@ -117,7 +117,7 @@ async def nothing_is_said_in_the_open(it: Place, attempt: FailureAttempt, role: 
 
 def is_of(role: str, stream: TlsStream) -> bool:
     """Say whether a stream is that of the client, or of the server."""
-    return stream.ssl_stream.server_side == (role == "server")
+    return bool(stream.ssl_stream.server_side) == (role == "server")
 
 
 # Out of it

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import mmap
 import os
 import socket
+import sys
 
 import pytest
 import trio
@@ -162,7 +164,7 @@ async def test_sockets_of_trio_fail_as_well() -> None:
         listening, operation, SystemCalls(errno.ENOBUFS), check=anything
     )
     names = [each.failed.partition(":")[0] for each in table.attempts]
-    assert names == ["socket", "connect", "accept", "send", "recv", "shutdown", ""]
+    assert names == ["socket", "connect", "getsockopt", "accept", "send", "recv", "shutdown", ""]
 
 
 async def test_what_listens_fails_as_well(tmp_path) -> None:
@@ -188,6 +190,143 @@ async def test_what_listens_fails_as_well(tmp_path) -> None:
     )
     names = [each.failed.partition(":")[0].removeprefix("l") for each in table.attempts]
     assert names == ["socket", "setsockopt", "bind", "isten", "stat", "unlink", ""]
+
+
+@contextlib.asynccontextmanager
+async def nothing():
+    """What an operation works with that makes its own."""
+    yield None
+
+
+class Mapping(mmap.mmap):
+    """A mapping of somebody's own."""
+
+
+async def test_mappings_fail_and_are_what_they_are() -> None:
+    """Of the class and of one below it; `isinstance` says yes to old ones and to new ones."""
+    old = mmap.mmap(-1, mmap.PAGESIZE)
+
+    async def operation(_: None) -> list[mmap.mmap]:
+        made = [mmap.mmap(-1, mmap.PAGESIZE), Mapping(-1, mmap.PAGESIZE)]
+        assert isinstance(old, mmap.mmap)
+        assert not isinstance(b"", mmap.mmap)
+        assert issubclass(Mapping, mmap.mmap)
+        assert all(isinstance(each, mmap.mmap) for each in made)
+        return made
+
+    kinds = []
+
+    async def check(_: None, attempt: FailureAttempt) -> None:
+        if isinstance(attempt.result, list):
+            kinds.extend(map(type, attempt.result))
+
+    before = dict(vars(Mapping)), mmap.mmap
+    table = await fail_at_each_call(nothing, operation, SystemCalls(errno.ENOMEM), check=check)
+    assert [each.failed for each in table.attempts] == ["mmap: ENOMEM", "mmap: ENOMEM", ""]
+    assert kinds == [before[1], Mapping]
+    assert (dict(vars(Mapping)), mmap.mmap) == before
+    assert isinstance(Mapping(-1, 1), before[1])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such calls")
+async def test_locks_and_flags_fail_as_well() -> None:
+    """`fcntl.fcntl`, `flock` and `ioctl`."""
+    import fcntl
+    import termios
+
+    async def operation(pipe) -> None:
+        fcntl.fcntl(pipe[0], fcntl.F_GETFD)
+        fcntl.flock(pipe[0], fcntl.LOCK_EX)
+        fcntl.ioctl(pipe[0], termios.FIONREAD, bytes(4))
+
+    before = fcntl.fcntl, fcntl.flock, fcntl.ioctl
+    table = await fail_at_each_call(a_pipe, operation, SystemCalls(errno.ENOLCK), check=anything)
+    names = [each.failed.partition(":")[0] for each in table.attempts]
+    assert names == ["fcntl", "flock", "ioctl", ""]
+    assert (fcntl.fcntl, fcntl.flock, fcntl.ioctl) == before
+
+
+async def test_what_says_its_error_by_a_number_says_it_so() -> None:
+    """`connect_ex` raises nothing, nor does the question how a connection ended."""
+
+    @contextlib.asynccontextmanager
+    async def a_socket():
+        with socket.socket() as sock:
+            yield sock
+
+    async def operation(sock) -> tuple[int, int]:
+        said = (
+            sock.connect_ex(("127.0.0.1", 1)),
+            sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR),
+        )
+        sock.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE)
+        return said
+
+    ended = []
+
+    async def check(sock, attempt: FailureAttempt) -> None:
+        ended.append(attempt.result or type(attempt.error))
+
+    await fail_at_each_call(a_socket, operation, SystemCalls(errno.ENETDOWN), check=check)
+    refused = errno.ECONNREFUSED
+    assert ended == [(errno.ENETDOWN, 0), (refused, errno.ENETDOWN), OSError, (refused, 0)]
+
+
+async def test_duplicates_of_sockets_fail_as_well() -> None:
+    """`socket.fromfd`, by which a datagram socket gets a second descriptor."""
+
+    async def operation(pipe) -> None:
+        with socket.socket() as sock:
+            socket.fromfd(sock.fileno(), sock.family, sock.type).close()
+
+    table = await fail_at_each_call(a_pipe, operation, SystemCalls(errno.EMFILE), check=anything)
+    assert [each.failed for each in table.attempts] == ["socket: EMFILE", "dup: EMFILE", ""]
+
+
+async def test_short_is_what_would_have_been_longer() -> None:
+    """Neither a call that asks for no more, nor one of a datagram; `recv_into` is with them."""
+
+    @contextlib.asynccontextmanager
+    async def sockets():
+        with contextlib.ExitStack() as stack:
+            pairs = socket.socketpair(), socket.socketpair(type=socket.SOCK_DGRAM)
+            yield [stack.enter_context(each) for pair in pairs for each in pair]
+
+    async def operation(sockets) -> list[int]:
+        a, b, c, d = sockets
+        room = bytearray(10)
+        done = [a.send(b"12"), a.sendmsg([b"3", b"4567"]), c.send(b"12345"), len(d.recv(10))]
+        return [*done, b.recv_into(room, 2), b.recv_into(room)]
+
+    seen = []
+
+    async def check(sockets, attempt: FailureAttempt) -> None:
+        seen.append((attempt.failed.partition(":")[0], attempt.result))
+
+    await fail_at_each_call(sockets, operation, SystemCalls(max_bytes=2), check=check)
+    assert seen == [
+        ("sendmsg", [2, 2, 5, 5, 2, 2]),
+        ("recv_into", [2, 5, 5, 5, 2, 2]),
+        ("", [2, 5, 5, 5, 2, 5]),
+    ]
+
+
+async def test_a_hook_is_not_struck_in_the_peer() -> None:
+    """What the peer calls does not count, though the operation is under way. (Law 1)"""
+    calls = HookCalls(lambda: KeyError("planted"))
+    told = []
+    hook = calls.wrap(told.append)
+
+    async def peer(_: None) -> None:
+        hook("peer")
+
+    async def operation(_: None) -> None:
+        await trio.testing.wait_all_tasks_blocked()
+        hook("operation")
+
+    table = await fail_at_each_call(nothing, operation, calls, check=anything, peer=peer)
+    assert [each.ended for each in table.attempts] == ["KeyError", "completed"]
+    assert told == ["peer", "peer", "operation"]
 
 
 async def test_nothing_fails_in_the_peer_nor_in_the_check_nor_afterwards() -> None:
@@ -391,17 +530,67 @@ async def test_cancelling_the_tool_itself_is_no_failure() -> None:
     assert os.read is before
 
 
-def test_what_makes_no_sense_is_refused() -> None:
-    """Neither errno nor length, both, none of a call, a call that is none."""
-    for arguments, options in (
-        ((), {}),
-        ((errno.EIO,), {"max_bytes": 1}),
-        ((errno.EIO,), {"times": 0}),
-        ((), {"max_bytes": 0}),
-        ((errno.EIO,), {"of": ["getpid"]}),
+@pytest.mark.parametrize(
+    ("arguments", "options", "complaint"),
+    [
+        ((), {}, "say one of both"),
+        ((errno.EIO,), {"max_bytes": 1}, "say one of both"),
+        ((errno.EIO,), {"times": 0}, "times must be at least 1, not 0"),
+        ((), {"max_bytes": 0}, "max_bytes must be at least 1, not 0"),
+        ((errno.EIO,), {"of": ["getpid"]}, r"be made to fail: \['getpid'\]"),
+        ((errno.EIO,), {"of": ()}, "`of` has no names"),
+        ((99999,), {}, "99999 is no errno"),
+        ((0,), {}, "0 is no errno"),
+        ((), {"max_bytes": 1, "of": {"read", "bind"}}, r"move few bytes \(max_bytes\): \['bind'\]"),
+        ((), {"max_bytes": 1, "of": ()}, "`of` has no names"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(arguments, options, complaint) -> None:
+    """By an error that names it: what would never strike is no fault."""
+    with pytest.raises(ValueError, match=complaint):
+        SystemCalls(*arguments, **options)
+
+
+def test_what_is_of_another_type_is_refused() -> None:
+    """Numbers are integers, hooks are made of functions, and only a `HookCalls` counts."""
+    for make in (
+        lambda: SystemCalls("EIO"),
+        lambda: SystemCalls(max_bytes=1.5),
+        lambda: SystemCalls(errno.EIO, times=None),
+        lambda: HookCalls(MemoryError("not this one")),
+        lambda: FailingMemory(GlobalPool(), None),
+        lambda: FailingMemory(GlobalPool(), SystemCalls(errno.EIO)),
+        lambda: FailingMemory(None, HookCalls(MemoryError)),
     ):
-        with pytest.raises(ValueError, match=r"say one|once at least|no calls"):
-            SystemCalls(*arguments, **options)
+        with pytest.raises(TypeError):
+            make()
+
+
+async def test_a_second_run_at_the_same_time_is_refused() -> None:
+    """In a task beside, and within the first; afterwards it may run."""
+    refused = []
+
+    async def check(pipe, attempt: FailureAttempt) -> None:
+        with pytest.raises(RuntimeError, match="runs in this process already") as caught:
+            await fail_at_each_call(a_pipe, read_twice, failing(), check=anything)
+        refused.append(caught.value)
+
+    before = vars(os).copy()
+    async with trio.open_nursery() as nursery:
+
+        async def beside() -> None:
+            await trio.testing.wait_all_tasks_blocked()
+            await check(None, FailureAttempt(""))
+
+        async def slow(pipe) -> bytes:
+            await trio.sleep(0.01)
+            return await read_twice(pipe)
+
+        nursery.start_soon(beside)
+        assert (await fail_at_each_call(a_pipe, slow, failing(), check=check)).failed == 2
+    assert len(refused) == 4
+    assert vars(os) == before
+    assert (await fail_at_each_call(a_pipe, read_twice, failing(), check=anything)).failed == 2
 
 
 def test_a_table_reads_well() -> None:

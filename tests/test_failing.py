@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import runpy
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,19 @@ def test_the_example_prints_the_table(capsys) -> None:
         for kind in case.fails
         for name, _, _ in EXAMPLE["faults"](kind)
     }
+
+
+def test_the_example_sums_up_what_became_of_the_operations_of_a_room(capsys, monkeypatch) -> None:
+    """The same failures, in fewer lines: what docs/failures.md has."""
+    monkeypatch.setitem(EXAMPLE["cases"].__globals__, "ROOMS", (sys.modules["failing.typed"],))
+    EXAMPLE["trio"].run(partial(EXAMPLE["main"], by_room=True))
+    _, _, *rows, total = capsys.readouterr().out.splitlines()
+    sums = [int(row.split("|")[4]) for row in rows]
+    kinds = [row.split("|")[2].strip() for row in rows]
+    assert len(set(kinds)) == len(kinds)
+    assert {"EAGAIN, 3 times", "short", "ECONNRESET", "EPIPE"} <= set(kinds)
+    assert min(sums) >= 1
+    assert total == f"{sum(sums)} failures"
 
 
 async def test_a_file_is_sent_without_a_descriptor_to_spare() -> None:

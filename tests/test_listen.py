@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import socket as stdlib_socket
+import warnings
 
 import pytest
 import trio
@@ -506,6 +507,82 @@ async def test_cancelling_serve_unix_cancels_the_handlers_and_takes_the_file_awa
     assert listener.socket.fileno() == -1
     assert not await stream.receive_some()
     await stream.aclose()
+
+
+@pytest.mark.parametrize("calls", [{"stat", "lstat"}, {"unlink"}], ids=["stat", "unlink"])
+async def test_a_file_that_cannot_be_removed_is_told_of_by_its_path(tmp_path, calls):
+    """Closing raises it; if that is cancelled, or an error is on its way, it is a warning.
+
+    So to stop a server by cancelling it raises nothing. The socket is closed, and the next who
+    listens there replaces the file.
+    """
+    path = tmp_path / "socket"
+    said = f"cannot remove {path}: {os.strerror(errno.EACCES)}"
+
+    async def close(_: object) -> None:
+        listener = await open_unix_listener(path)
+        try:
+            await listener.aclose()
+        finally:
+            assert listener.socket.fileno() == -1
+
+    async def close_cancelled(_: object) -> None:
+        listener = await open_unix_listener(path)
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await listener.aclose()
+        assert scope.cancelled_caught
+        assert listener.socket.fileno() == -1
+
+    async def serve_and_cancel(_: object) -> None:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(lambda task_status: serve_unix(echo, path, task_status=task_status))
+            nursery.cancel_scope.cancel()
+
+    async def serve_with_a_bug(_: object) -> None:
+        async def handler(stream: SocketStream) -> None:
+            async with stream:
+                raise LookupError("a bug in the handler")
+
+        async with trio.open_nursery() as nursery:
+            await nursery.start(
+                lambda task_status: serve_unix(handler, path, task_status=task_status)
+            )
+            await (await open_unix_socket(path)).aclose()
+            await trio.sleep_forever()
+
+    @contextlib.asynccontextmanager
+    async def heard():
+        path.unlink(missing_ok=True)
+        with warnings.catch_warnings(record=True) as heard:
+            warnings.simplefilter("always")
+            yield heard
+
+    for operation in (close, close_cancelled, serve_and_cancel, serve_with_a_bug):
+
+        async def check(heard: list, attempt: FailureAttempt) -> str:
+            is_left = path.exists()
+            stays = is_left and operation is not close  # noqa: B023
+            assert [str(each.message) for each in heard] == [
+                f"[Errno {errno.EACCES}] {said}"
+            ] * stays
+            assert all(each.category is RuntimeWarning for each in heard)
+            if operation is serve_with_a_bug and (is_left or not attempt.failed):  # noqa: B023
+                assert isinstance(attempt.error, ExceptionGroup)
+                assert attempt.error.subgroup(OSError) is None
+            elif is_left and operation is close:  # noqa: B023
+                assert isinstance(attempt.error, PermissionError)
+                assert said in str(attempt.error)
+                assert isinstance(attempt.error.__cause__, PermissionError)
+            elif not attempt.failed:
+                assert attempt.error is None
+            async with await open_unix_listener(path):
+                pass
+            return "stays" if is_left else ""
+
+        fault = SystemCalls(errno.EACCES, of=calls)
+        table = await fail_at_each_call(heard, operation, fault, check=check)
+        assert any(each.became == "stays" for each in table.attempts)
 
 
 async def test_an_error_of_a_handler_ends_the_server(tmp_path):

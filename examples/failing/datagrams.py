@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 import trio
 
 from trio_bytesbuf import BytesView
-from trio_bytesbuf.io import DatagramSocket
+from trio_bytesbuf.io import DatagramSocket, bind_udp_socket, connect_udp_socket
 from trio_bytesbuf.testing import FailureAttempt, HookCalls, check_laws
 
 from .place import INCOMING, Case, Place
@@ -86,8 +86,53 @@ async def all_others_arrived(it: Place, attempt: FailureAttempt) -> str:
     return "the next is sent" if attempt.error is not None else ""
 
 
+HOST = "127.0.0.1"
+
+
+@contextlib.asynccontextmanager
+async def a_port(calls: HookCalls) -> AsyncIterator[Place]:
+    """Bind a socket, to which another is to be connected."""
+    it = Place(calls)
+    async with await bind_udp_socket(HOST, 0) as it.peer:
+        yield it
+        await it.stream.aclose()
+    it.stream = it.peer = None
+    it.nothing_is_lent()
+
+
+async def bind(it: Place) -> None:
+    """Bind a socket to a port of its own."""
+    it.path = f"cannot bind {HOST}:0"
+    it.stream = await bind_udp_socket(HOST, 0, memory=it.pool)
+
+
+async def connect(it: Place) -> None:
+    """Connect a socket to the port."""
+    port = it.peer.socket.getsockname()[1]
+    it.path = f"cannot connect to {HOST}:{port}"
+    it.stream = await connect_udp_socket(HOST, port, memory=it.pool)
+
+
+async def is_made(it: Place, attempt: FailureAttempt) -> str:
+    """Check that the socket works, or the error names the address; then it can be made."""
+    if attempt.error is not None:
+        assert isinstance(attempt.error, OSError), repr(attempt.error)
+        assert it.path in str(attempt.error)
+        assert it.stream is None
+        await (bind(it) if " bind " in it.path else connect(it))
+    if " bind " in it.path:
+        await it.peer.send(BytesView(LAST), it.stream.socket.getsockname())
+    else:
+        await it.stream.send(BytesView(b""))
+        await it.peer.send(BytesView(LAST), (await it.peer.receive()).address)
+    assert (await it.stream.receive()).view == LAST
+    return "resumed" if attempt.error is not None else ""
+
+
 def cases() -> Iterator[Case]:
-    """Yield receiving and sending."""
+    """Yield binding and connecting, receiving and sending."""
+    for name, operation in (("bind", bind), ("connect", connect)):
+        yield Case("datagrams", name, a_port, operation, is_made, None, ("make datagrams",))
     fails = ("busy", "datagrams in", "memory")
     for name, operation in (("receive", receive), ("receive_batch", receive_batch)):
         yield Case(

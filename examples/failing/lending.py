@@ -19,6 +19,7 @@ from trio_bytesbuf.mem import (
     CappedPool,
     Memory,
     MemoryShared,
+    PageMemory,
     SharedPool,
     share,
     view_of_file,
@@ -117,6 +118,18 @@ def by_segments(it: Place) -> tuple[Memory, Check]:
         assert not pool.statistics().lent_nbytes
 
     return FailingMemory(pool, it.calls), is_home
+
+
+def by_pages(it: Place) -> tuple[Memory, Check]:
+    """Return memory in whole pages, whose mappings are to fail."""
+    pool = PageMemory()
+
+    def is_home() -> None:
+        check_laws(pool)
+        assert not pool.statistics().lent_nbytes
+
+    it.more.append(pool)
+    return pool, is_home
 
 
 async def take_and_drop(it: Place) -> None:
@@ -285,6 +298,15 @@ def cases() -> Iterator[Case]:
             books_are_right,
             Place.send_incoming,
             ("segment", "reset reads", "memory"),
+        )
+        yield Case(
+            "pages",
+            name,
+            over(by_pages),
+            operation,
+            books_are_right,
+            Place.send_incoming,
+            ("pages", "reset reads"),
         )
     name = "prepare_and_write"
     yield Case(

@@ -2,13 +2,14 @@
 
 import contextlib
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+import warnings
+from collections.abc import AsyncIterator, Awaitable, Iterator
 from pathlib import Path
 
 import trio
 
-from trio_bytesbuf import SocketStream, open_tcp_stream, open_unix_socket
-from trio_bytesbuf.io import SocketListener, open_tcp_listeners, open_unix_listener
+from trio_bytesbuf import SocketStream, open_tcp_stream, open_unix_socket, serve_unix
+from trio_bytesbuf.io import SocketListener, UnixListener, open_tcp_listeners, open_unix_listener
 from trio_bytesbuf.testing import FailureAttempt, HookCalls
 
 from .place import Case, Place, Planted
@@ -120,6 +121,8 @@ async def is_connected(it: Place, attempt: FailureAttempt) -> str:
         assert isinstance(attempt.error, OSError), repr(attempt.error)
         where = it.path or f"{HOST}:{listener.socket.getsockname()[1]}"
         assert where in str(attempt.error)
+        if attempt.failed.startswith("getsockopt"):  # it had been made, and was given up
+            await trio.aclose_forcefully(await listener.accept())
         await connect(it)
     with trio.fail_after(5):
         await they_talk(it.stream, await listener.accept())
@@ -172,9 +175,52 @@ async def has_stopped(it: Place, attempt: FailureAttempt) -> str:
         raise AssertionError("it was closed, and a client accepted")
     is_there = Path(it.path).exists()  # noqa: ASYNC240  # a look
     assert is_there == (attempt.error is not None)
+    assert attempt.error is None or f"cannot remove {it.path}" in str(attempt.error)
     async with await open_unix_listener(it.path):
         pass
     return "nobody listens"
+
+
+@contextlib.asynccontextmanager
+async def folder_and_warnings(calls: HookCalls) -> AsyncIterator[Place]:
+    """Make a folder in which there can be a socket's file, and listen to warnings."""
+    async with folder(calls) as it:
+        with warnings.catch_warnings(record=True) as it.got:
+            warnings.simplefilter("always")
+            yield it
+
+
+async def serve(it: Place) -> None:
+    """Serve by a Unix socket until that is cancelled."""
+
+    async def handler(stream: SocketStream) -> None:
+        await stream.aclose()
+
+    def start(task_status: trio.TaskStatus[list[UnixListener]]) -> Awaitable[object]:
+        return serve_unix(handler, it.path, task_status=task_status)
+
+    async with trio.open_nursery() as nursery:
+        it.more += await nursery.start(start)
+        nursery.cancel_scope.cancel()
+
+
+async def has_been_stopped(it: Place, attempt: FailureAttempt) -> str:
+    """Check that being cancelled raised nothing; of a file that stays a warning tells."""
+    stays = Path(it.path).exists()  # noqa: ASYNC240  # a look
+    said = [str(each.message) for each in it.got]
+    if it.more:
+        assert attempt.error is None
+        assert it.more[0].socket.fileno() == -1
+        assert len(said) == stays
+        assert all(f"cannot remove {it.path}" in each for each in said)
+    else:
+        assert isinstance(attempt.error, ExceptionGroup)
+        assert attempt.error.split(OSError)[1] is None
+        assert it.path in str(attempt.error.exceptions[0])
+        assert not said
+    async with await open_unix_listener(it.path):
+        pass
+    return "a warning names the file" if said else "" if it.more else "nobody listens"
 
 
 def cases() -> Iterator[Case]:
@@ -188,6 +234,8 @@ def cases() -> Iterator[Case]:
         yield Case("listening", name, subject, listen, listens, None, ("make",))
     name = "close, Unix"
     yield Case("listening", name, unix_listener, close, has_stopped, None, ("make",))
+    name = "serve_unix, cancelled"
+    yield Case("listening", name, folder_and_warnings, serve, has_been_stopped, None, ("make",))
     for name, subject in (("TCP", tcp_listener), ("Unix", unix_listener)):
         fails = ("busy", "accept", "hook")
         yield Case(

@@ -169,11 +169,14 @@ class Case:
     peer: Callable[[Place], Awaitable[object]] | None
     fails: tuple[str, ...]
     """The kinds of failures that are tried."""
+    around: contextlib.AbstractContextManager[None] = attrs.field(factory=contextlib.nullcontext)
+    """What is there for all attempts; entered again for each kind."""
 
 
 SENDS = WRITES | {"shutdown"}
 IN = READS | {"recvfrom_into", "recvmsg_into"}
 OUT = WRITES | {"sendto"}
+MAKING_SOCKETS = ("socket", "setsockopt", "getsockopt", "bind", "connect", "connect_ex", "dup")
 
 OF_A_KIND: dict[str, tuple[Collection[str], tuple[int, ...]]] = {
     "reset reads": (READS, (errno.ECONNRESET, errno.ENOBUFS)),
@@ -181,18 +184,23 @@ OF_A_KIND: dict[str, tuple[Collection[str], tuple[int, ...]]] = {
     "disk": (READS | WRITES | {"fsync", "fstat"}, (errno.EIO, errno.ENOSPC)),
     "EMFILE": (("open", "dup", "accept"), (errno.EMFILE,)),
     "make": (
-        ("socket", "setsockopt", "bind", "listen", "stat", "lstat", "unlink"),
+        (*MAKING_SOCKETS, "listen", "stat", "lstat", "unlink"),
         (errno.EMFILE, errno.ENOMEM, errno.EACCES),
     ),
+    "make datagrams": (MAKING_SOCKETS, (errno.EMFILE, errno.EADDRINUSE, errno.EACCES)),
     "accept": (
         ("accept",),
         (errno.ECONNABORTED, errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM),
     ),
-    "connect": (("socket", "connect"), (errno.ECONNREFUSED, errno.ETIMEDOUT, errno.EMFILE)),
+    "connect": (
+        ("socket", "connect", "getsockopt"),
+        (errno.ECONNREFUSED, errno.ETIMEDOUT, errno.EMFILE),
+    ),
     "datagrams in": (IN, (errno.ENOBUFS, errno.ECONNREFUSED)),
     "datagrams out": (OUT, (errno.ENOBUFS, errno.ECONNREFUSED, errno.EMSGSIZE)),
+    "pages": (("mmap",), (errno.ENOMEM,)),
     "segment": (
-        ("memfd_create", "ftruncate", "fstat", "open"),
+        ("memfd_create", "ftruncate", "fstat", "open", "readlink", "mmap", "fcntl", "flock"),
         (errno.EMFILE, errno.ENOMEM, errno.EACCES),
     ),
 }
@@ -227,9 +235,10 @@ def faults(kind: str) -> Iterator[tuple[str, Fault, HookCalls]]:
 async def table_of(case: Case, fault: Fault, calls: HookCalls) -> FailureTable | None:
     """Let one kind of failure happen at each call of an operation; None if it has no such call."""
     try:
-        return await fail_at_each_call(
-            lambda: case.subject(calls), case.operation, fault, check=case.check, peer=case.peer
-        )
+        with case.around:
+            return await fail_at_each_call(
+                lambda: case.subject(calls), case.operation, fault, check=case.check, peer=case.peer
+            )
     except AssertionError as exc:
         if not str(exc).startswith("nothing failed"):
             raise

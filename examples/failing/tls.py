@@ -33,7 +33,8 @@ def contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
         key, certificate = f"{folder}/key.pem", f"{folder}/certificate.pem"
         command = (
             f"req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout {key} "
-            f"-out {certificate} -days 2 -subj /CN=localhost -addext subjectAltName=DNS:localhost"
+            f"-out {certificate} -days 2 -subj /CN=localhost "
+            "-addext subjectAltName=DNS:localhost,IP:127.0.0.1"
         )
         subprocess.run([OPENSSL, *command.split()], check=True, capture_output=True)  # noqa: S603
         client = ssl.create_default_context(cafile=certificate)

@@ -7,6 +7,7 @@ import errno
 import os
 import socket as stdlib_socket
 import stat
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,13 +73,39 @@ class UnixListener(SocketListener):
         self._file_id = _file_id(path)
 
     async def aclose(self) -> None:
-        """Close the socket and remove its file, unless another file has taken its place."""
+        """Close the socket and remove its file, unless another file has taken its place.
+
+        Raises:
+          OSError: the file could not be removed; the message names it. The socket is closed, and
+            whoever listens there next replaces the file.
+
+        Cancellation: it is closed all the same. That the file could not be removed is a
+        RuntimeWarning then: a server that was told to stop has stopped.
+        """
+        failure = self._remove_file()
+        try:
+            await super().aclose()
+        except BaseException:
+            if failure is not None:
+                warnings.warn(str(failure), RuntimeWarning, stacklevel=2)
+            raise
+        if failure is not None:
+            raise failure
+
+    def _remove_file(self) -> OSError | None:
+        """Remove the file if it is ours; return what is to be said if that failed."""
         file_id, self._file_id = self._file_id, None
         try:
             if file_id is not None and _file_id(self._path) == file_id:
                 self._path.unlink(missing_ok=True)
-        finally:
-            await super().aclose()
+        except OSError as exc:
+            failure = _renamed(exc, f"cannot remove {self._path}")
+            failure.__cause__ = exc.with_traceback(None)
+            return failure
+        except BaseException:
+            self.socket.close()
+            raise
+        return None
 
 
 def _file_id(path: Path) -> tuple[int, int] | None:
@@ -304,7 +331,15 @@ async def serve_unix(
     handler_nursery: trio.Nursery | None = None,
     task_status: trio.TaskStatus[list[UnixListener]] = trio.TASK_STATUS_IGNORED,
 ) -> NoReturn:
-    """Run `handler(stream)` for each connection to a Unix socket at `path`; else as `serve_tcp`."""
+    """Run `handler(stream)` for each connection to a Unix socket at `path`; else as `serve_tcp`.
+
+    Raises:
+      OSError: something is at `path` already, or it cannot be made; the message names it.
+      Whatever `handler` raises, as with `serve_tcp`.
+
+    Cancellation: stops listening, removes the socket's file and cancels the handlers. If the file
+    cannot be removed, that is a RuntimeWarning which names it: being cancelled stays what it is.
+    """
     listener = await open_unix_listener(path, backlog=backlog, memory=memory)
     await trio.serve_listeners(
         handler, [listener], handler_nursery=handler_nursery, task_status=task_status

@@ -241,12 +241,12 @@ class Segment(mmap.mmap):
             if (status.st_dev, status.st_ino) != self._inode:
                 return False  # somebody closed our descriptor and its number was used again
             fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:  # a peer sees it; or whatever else, it proves nothing
+            self.generation += 1
+            HEADER.pack_into(self, 0, MAGIC, self.block_nbytes, self.generation)
+            fcntl.flock(self.fd, fcntl.LOCK_UN)
+        except OSError:  # a peer sees it, or cannot be let see it again: whatever, it is not proved
             return False
-        self.generation += 1
-        HEADER.pack_into(self, 0, MAGIC, self.block_nbytes, self.generation)
         self.is_known_elsewhere = False
-        fcntl.flock(self.fd, fcntl.LOCK_UN)
         return True
 
     def become_private(self) -> None:

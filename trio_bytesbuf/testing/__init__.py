@@ -5,9 +5,10 @@ its laws), `_asserting` (what checks say), `_conformance` and `_conformance_mut`
 somebody's own `Buf` or `BufMut` is one), `_fakes` (sources and sinks without a peer), `_streams`
 (in memory, in lock step, a byte at a time), `_replay` (a captured conversation, played again),
 `_source_checks` and `_sink_checks` (whether somebody's own `Read` or `Write` is one), `_cancel`
-(cancellation wherever it can come), `_fail` with `_faults` and `_allocations` (failure wherever it
-can come), `_recorder` (what passed and what was lent, over time), `_plots` (that, and how views lie
-in memory, drawn), `_plugin` (the fixture `tracked_memory`, which pytest finds by itself).
+(cancellation wherever it can come), `_fail` with `_faults`, `_seams` and `_allocations` (failure
+wherever it can come), `_recorder` (what passed and what was lent, over time), `_plots` (that, and
+how views lie in memory, drawn), `_plugin` (the fixture `tracked_memory`, which pytest finds by
+itself).
 """
 
 from ._allocations import Allocations as Allocations

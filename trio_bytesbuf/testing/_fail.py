@@ -26,6 +26,7 @@ import trio
 
 from ..seq._flat import positive_count_of
 from ._faults import Fault, spare
+from ._seams import only_run
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -120,6 +121,7 @@ async def fail_at_each_call(
 
     Raises:
       TypeError, ValueError: `every` is no integer, or below 1.
+      RuntimeError: this runs already in this process, in whatever task or thread.
       AssertionError: nothing ever failed; or an attempt did not end, or left a descriptor open; or
         there was no end to the calls.
       Whatever `peer` and `check` raise, with a note of what the attempt was.
@@ -158,17 +160,19 @@ async def fail_at_each_call(
     """
     step = positive_count_of(every, "every")
     attempts: list[FailureAttempt] = []
-    fault.begin()
-    while len(attempts) < CALLS_MAX:
-        attempt = await _attempt(subject, operation, fault, check, peer)
-        attempts.append(attempt)
-        if not attempt.failed:
-            break
-        fault.go_on(step)
-    else:
-        raise AssertionError(
-            f"the operation makes more than {CALLS_MAX:,} calls that can fail: try a smaller one"
-        )
+    with only_run():
+        fault.begin()
+        while len(attempts) < CALLS_MAX:
+            attempt = await _attempt(subject, operation, fault, check, peer)
+            attempts.append(attempt)
+            if not attempt.failed:
+                break
+            fault.go_on(step)
+        else:
+            raise AssertionError(
+                f"the operation makes more than {CALLS_MAX:,} calls that can fail: "
+                "try a smaller one"
+            )
     table = FailureTable(tuple(attempts))
     if not table.failed:
         ended = attempts[-1].ended

@@ -5,10 +5,11 @@ Law 1. A fault strikes in the operation and nowhere else: not in its peer, nor w
        wait for, are part of it.
 Law 2. It strikes one call (or `times` in a row) in each attempt; all others are made as they are.
        What fails has not been done: no byte was moved by it, no descriptor opened.
+Law 3. What counts as struck was struck: a call that has no more to move than it may is not made
+       short.
 
-System calls are made to fail where Python makes them: in the functions of `os`, in the methods
-of sockets, and in the one place where trio makes those of its own. EINTR cannot come from there, as
-Python makes a call again that was interrupted (PEP 475); `strace -e inject` makes the system say
+System calls are made to fail where Python makes them, see `_seams`. EINTR cannot come from there,
+as Python makes a call again that was interrupted (PEP 475); `strace -e inject` makes the system say
 it, and the tests of this library do so, also to see that these places are the right ones.
 """
 
@@ -17,22 +18,22 @@ from __future__ import annotations
 import abc
 import contextlib
 import errno
+import operator
 import os
 import socket
-from contextvars import ContextVar
 from functools import wraps
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, SupportsIndex, TypeVar
 
-import trio
-
-from ..seq import MemoryShared
+from ..seq import Memory, MemoryShared
+from ..seq._flat import positive_count_of
 from ..seq._source import pass_on_blocks
+from ._seams import ALL_CALLS, Strikes, seams, striking
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 
-    from ..seq import Block, BlockRef, Memory
+    from ..seq import Block, BlockRef
 
 T = TypeVar("T")
 
@@ -41,16 +42,6 @@ READS: Final = frozenset({"read", "readv", "preadv", "pread", "recv", "recv_into
 
 WRITES: Final = frozenset({"write", "writev", "pwritev", "pwrite", "send", "sendmsg", "sendfile"})
 """System calls that take bytes."""
-
-OF_OS: Final = ("read", "readv", "preadv", "pread", "write", "writev", "pwritev", "pwrite")
-OF_OS_TOO: Final = ("sendfile", "fsync", "fstat", "open", "dup", "lseek")
-OF_FILES: Final = ("stat", "lstat", "readlink", "unlink", "memfd_create", "ftruncate")
-OF_SOCKETS: Final = ("connect", "shutdown", "accept", "recv", "recvfrom", "recvfrom_into")
-OF_SOCKETS_TOO: Final = ("recvmsg_into", "recv_into", "send", "sendmsg", "sendto")
-OF_LISTENING: Final = ("bind", "listen", "setsockopt")
-
-_strikes: ContextVar[_Counting | None] = ContextVar("_strikes", default=None)
-"""The fault that the tasks of an attempt are to meet. (Law 1)"""
 
 
 class Fault(abc.ABC):
@@ -94,11 +85,11 @@ class _Counting(Fault):
     @contextlib.contextmanager
     def around(self) -> Iterator[None]:
         self.struck, self._calls = "", 0
-        token = _strikes.set(self)
+        token = striking.set(self)
         try:
             yield
         finally:
-            _strikes.reset(token)
+            striking.reset(token)
 
     async def strike(self, operation: Awaitable[T]) -> T:
         self._is_armed = True
@@ -109,7 +100,7 @@ class _Counting(Fault):
 
     def _strikes_now(self, what: str) -> bool:
         """Count a call; say whether it is the one that goes wrong."""
-        if not self._is_armed:
+        if not self._is_armed or striking.get() is not self:
             return False
         at, self._calls = self._calls, self._calls + 1
         if not self._at <= at < self._at + self._times:
@@ -120,22 +111,29 @@ class _Counting(Fault):
 
 def spare() -> None:
     """Let nothing go wrong in this task from now on: it is the peer's."""
-    _strikes.set(None)
+    striking.set(None)
 
 
 # System calls
 
 
-class SystemCalls(_Counting):
+class SystemCalls(_Counting, Strikes):
     """The n-th system call fails, or moves few bytes.
 
     Args:
-      failure: an `errno`, which the call fails with; or, with `max_bytes`, None.
+      failure: an `errno`, which the call fails with; or, with `max_bytes`, None. Calls that say so
+        by what they return, do: `connect_ex`, and `getsockopt` of SO_ERROR, which is how a
+        connection fails that was under way.
       of: which calls count, by the names of Python's functions; all that are known if not given.
-        `READS` and `WRITES` are sets of them.
+        `READS` and `WRITES` are sets of them; with `max_bytes` there are no others.
       times: how many in a row fail, at least 1. EAGAIN ten times is what a busy system says.
       max_bytes: the n-th read or write moves so many bytes at the most, at least 1, and no error is
-        raised.
+        raised. One that wants no more does not count, nor does one of a datagram.
+
+    Raises:
+      TypeError: a number is no integer, or `of` a name and no set of names.
+      ValueError: neither `failure` nor `max_bytes` is given, or both; a number is below 1, or no
+        errno; `of` has no names, or others than there are.
 
     Example:
       >>> SystemCalls(errno.ECONNRESET)
@@ -146,28 +144,26 @@ class SystemCalls(_Counting):
 
     def __init__(
         self,
-        failure: int | None = None,
+        failure: SupportsIndex | None = None,
         *,
         of: Iterable[str] | None = None,
-        times: int = 1,
-        max_bytes: int | None = None,
+        times: SupportsIndex = 1,
+        max_bytes: SupportsIndex | None = None,
     ) -> None:
-        if (failure is None) == (max_bytes is None):
+        self._times = positive_count_of(times, "times")
+        self._failure: int | None = None
+        self._max_bytes: int | None = None
+        known = ALL_CALLS
+        if failure is not None and max_bytes is None:
+            self._failure = operator.index(failure)
+            if self._failure not in errno.errorcode:
+                raise ValueError(f"{self._failure} is no errno of this system")
+        elif failure is None and max_bytes is not None:
+            self._max_bytes = positive_count_of(max_bytes, "max_bytes")
+            known = READS | WRITES
+        else:
             raise ValueError("a call fails with an errno, or moves few bytes: say one of both")
-        if times < 1 or (max_bytes is not None and max_bytes < 1):
-            raise ValueError("a call fails once at least, or moves one byte at least")
-        if of is None:
-            of = READS | WRITES if failure is None else ALL_CALLS
-        if isinstance(of, str):
-            raise TypeError(f"`of` is a set of names, not one: say {{{of!r}}}")
-        self._of = frozenset(of)
-        unknown = self._of - ALL_CALLS
-        if unknown:
-            raise ValueError(
-                f"these are no calls that can be made to fail: {sorted(unknown)}; "
-                f"there are {', '.join(sorted(ALL_CALLS))}"
-            )
-        self._failure, self._times, self._max_bytes = failure, times, max_bytes
+        self._of = _names_in(known if of is None else of, known)
 
     def __repr__(self) -> str:
         return f"SystemCalls({self._words()})"
@@ -175,13 +171,13 @@ class SystemCalls(_Counting):
     def _words(self) -> str:
         if self._failure is None:
             return f"at most {self._max_bytes} byte{'' if self._max_bytes == 1 else 's'}"
-        name = errno.errorcode.get(self._failure, str(self._failure))
+        name = errno.errorcode[self._failure]
         return name if self._times == 1 else f"{name}, {self._times} times"
 
     @contextlib.contextmanager
     def around(self) -> Iterator[None]:
         """See `Fault.around`."""
-        with super().around(), _seams():
+        with super().around(), seams():
             yield
 
     def call(
@@ -192,108 +188,60 @@ class SystemCalls(_Counting):
         options: Mapping[str, Any] = MappingProxyType({}),
     ) -> Any:
         """Make a system call, or let it go wrong."""
-        is_left_out = name not in self._of or (options and self._failure is None)
-        if is_left_out or not self._strikes_now(f"{name}: {self._words()}"):
+        shorter: tuple[Any, ...] | None = None
+        if name in self._of and self._max_bytes is not None and not options:
+            shorter = _shortened(name, args, self._max_bytes)
+        may_go_wrong = name in self._of and (shorter is not None or self._failure is not None)
+        if not may_go_wrong or not self._strikes_now(f"{name}: {self._words()}"):
             return function(*args, **options)
-        if self._failure is not None:
-            raise OSError(self._failure, os.strerror(self._failure))
-        assert self._max_bytes is not None
-        return function(*_shortened(name, args, self._max_bytes))
+        if shorter is not None:
+            return function(*shorter)
+        assert self._failure is not None
+        is_said = name == "getsockopt" and args[1:] == (socket.SOL_SOCKET, socket.SO_ERROR)
+        if is_said or name == "connect_ex":
+            return self._failure
+        raise OSError(self._failure, os.strerror(self._failure))
 
 
-def _shortened(name: str, args: tuple[Any, ...], most: int) -> tuple[Any, ...]:
-    """Return the arguments of a call that moves at most `most` bytes, if it can be told to."""
+def _names_in(of: Iterable[str], known: frozenset[str]) -> frozenset[str]:
+    """Return the names of calls, all of which are known."""
+    if isinstance(of, str):
+        raise TypeError(f"`of` is a set of names, not one: say {{{of!r}}}")
+    names = frozenset(of)
+    if not names:
+        raise ValueError("`of` has no names: no call would go wrong")
+    if unknown := names - known:
+        what = "fail" if known is ALL_CALLS else "move few bytes (max_bytes)"
+        raise ValueError(
+            f"these are no calls that can be made to {what}: {sorted(unknown)}; "
+            f"there are {', '.join(sorted(known))}"
+        )
+    return names
+
+
+def _shortened(name: str, args: tuple[Any, ...], most: int) -> tuple[Any, ...] | None:
+    """Return the arguments of a call that moves at most `most` bytes; None if it does anyhow."""
+    if isinstance(args[0], socket.socket) and args[0].type != socket.SOCK_STREAM:
+        return None  # a datagram would be cut, which no system does
     if name in {"readv", "writev", "preadv", "pwritev", "sendmsg"}:
-        place = 0 if name == "sendmsg" else 1
+        views = [memoryview(buffer).cast("B") for buffer in args[1]]
+        if sum(view.nbytes for view in views) <= most:
+            return None
         left, buffers = most, []
-        for buffer in args[place]:
-            view = memoryview(buffer).cast("B")[:left]
-            left -= view.nbytes
-            if view.nbytes:
-                buffers.append(view)
-        return (*args[:place], buffers, *args[place + 1 :])
-    if name in {"read", "pread", "sendfile", "recv"}:
-        place = {"sendfile": 3}.get(name, 1)
-        return (*args[:place], min(args[place], most), *args[place + 1 :])
+        for view in views:
+            if left and view.nbytes:
+                buffers.append(view[:left])
+                left -= buffers[-1].nbytes
+        return (args[0], buffers, *args[2:])
     if name in {"write", "pwrite", "send"}:
-        return (args[0], memoryview(args[1]).cast("B")[:most], *args[2:])
-    return args
-
-
-def _through(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    @wraps(function)
-    def made(*args: Any, **options: Any) -> Any:
-        fault = _strikes.get()
-        if not isinstance(fault, SystemCalls):
-            return function(*args, **options)
-        return fault.call(name, function, args, options)
-
-    return made
-
-
-def _making(init: Callable[..., None]) -> Callable[..., None]:
-    """Return the constructor of a socket, in which `socket` may fail; `accept` uses it, too."""
-
-    @wraps(init)
-    def made(self: Any, *args: Any, **options: Any) -> None:
-        fault = _strikes.get()
-        if isinstance(fault, SystemCalls) and options.get("fileno") is None:
-            fault.call("socket", init, (self, *args), options)
-        else:
-            init(self, *args, **options)
-
-    return made
-
-
-ALL_CALLS: Final = frozenset(
-    ("socket", *OF_OS, *OF_OS_TOO, *OF_FILES, *OF_SOCKETS, *OF_SOCKETS_TOO, *OF_LISTENING)
-)
-
-
-@contextlib.contextmanager
-def _seams() -> Iterator[None]:
-    """Let every system call of this process come by `SystemCalls.call`."""
-    with contextlib.ExitStack() as stack:
-        for name in (*OF_OS, *OF_OS_TOO, *OF_FILES):
-            if hasattr(os, name):
-                stack.enter_context(_replaced(os, name, _through(name, getattr(os, name))))
-        for name in (*OF_SOCKETS, *OF_SOCKETS_TOO, *OF_LISTENING):
-            if hasattr(socket.socket, name):
-                function = getattr(socket.socket, name)
-                stack.enter_context(_replaced(socket.socket, name, _through(name, function)))
-        making = _making(socket.socket.__init__)
-        stack.enter_context(_replaced(socket.socket, "__init__", making))
-        # trio keeps the methods of its sockets as they were when it was imported.
-        kind: Any = type(_any_socket())
-        helper = kind._nonblocking_helper
-
-        async def helped(self: Any, wait: Any, function: Any, *args: Any, **options: Any) -> Any:
-            made = function
-            if getattr(function, "__name__", "") in ALL_CALLS:
-                made = _through(function.__name__, getattr(function, "__wrapped__", function))
-            return await helper(self, wait, made, *args, **options)
-
-        stack.enter_context(_replaced(kind, "_nonblocking_helper", helped))
-        yield
-
-
-def _any_socket() -> trio.socket.SocketType:
-    with trio.socket.socket() as made:
-        return made
-
-
-@contextlib.contextmanager
-def _replaced(owner: Any, name: str, value: object) -> Iterator[None]:
-    is_own = name in vars(owner)
-    before = getattr(owner, name)
-    setattr(owner, name, value)
-    try:
-        yield
-    finally:
-        if is_own:
-            setattr(owner, name, before)
-        else:
-            delattr(owner, name)
+        view = memoryview(args[1]).cast("B")
+        return None if view.nbytes <= most else (args[0], view[:most], *args[2:])
+    if name == "recv_into":
+        room = memoryview(args[1]).nbytes
+        asked = args[2] if len(args) > 2 and args[2] else room
+        return None if asked <= most else (*args[:2], most, *args[3:])
+    place = 3 if name == "sendfile" else 1  # read, pread, recv, recvfrom, sendfile
+    return None if args[place] <= most else (*args[:place], most, *args[place + 1 :])
 
 
 # Calls of what the user has written
@@ -308,6 +256,9 @@ class HookCalls(_Counting):
       error: makes what is raised; called each time.
       before: whether it is raised instead of the call, or else behind it.
 
+    Raises:
+      TypeError: `error` is no function.
+
     Example:
       >>> calls = HookCalls(lambda: KeyError("planted"))
       >>> calls.wrap(len)(b"abc")
@@ -315,6 +266,8 @@ class HookCalls(_Counting):
     """
 
     def __init__(self, error: Callable[[], Exception], *, before: bool = True) -> None:
+        if not callable(error):
+            raise TypeError(f"a function that makes an error is wanted, not {error!r}")
         self._error = error
         self._before = before
 
@@ -345,14 +298,24 @@ class HookCalls(_Counting):
 class FailingMemory(MemoryShared):
     """Gives what another provider gives; the n-th time that it is asked, it raises MemoryError.
 
+    Who need not ask is not struck: a stream over the default pool takes small traffic without
+    leasing memory for it.
+
     Args:
       memory: who gives the memory.
       calls: when to raise, and what; `HookCalls(MemoryError)` says it as Python would.
+
+    Raises:
+      TypeError: `memory` is no `Memory`, or `calls` no `HookCalls`.
     """
 
     __slots__ = ("_calls", "_memory")
 
     def __init__(self, memory: Memory, calls: HookCalls) -> None:
+        if not isinstance(memory, Memory):
+            raise TypeError(f"a Memory is wanted, not {type(memory).__name__}")
+        if not isinstance(calls, HookCalls):
+            raise TypeError(f"calls are counted by a HookCalls, not {type(calls).__name__}")
         self._memory = memory
         self._calls = calls
 

@@ -197,6 +197,35 @@ async def test_a_builder_is_changed_wholly_or_not_at_all(name) -> None:
     assert (await fail_each(filled, operation, look)).failed
 
 
+async def test_who_keeps_a_slice_of_a_write_keeps_its_room_and_no_other() -> None:
+    """The builder is not busy afterwards, and gives nobody else the room of that slice."""
+    before, room = contents(filled()), filled().remaining_capacity
+
+    def abandon(place: Place) -> None:
+        write = place.it.begin_vectored_write(100)
+        try:
+            place.got = write.pieces[0][:]
+        finally:
+            write.__exit__()
+
+    def look(place: Place, is_done: bool) -> None:
+        buf = place.it
+        check_laws(buf)
+        buf.resize(len(buf) + 1)
+        buf.truncate(len(buf) - 1)
+        check_laws(buf)
+        left = buf.remaining_capacity
+        assert left == room - (0 if place.got is None else 100)
+        buf.put_slice(b"z" * left)
+        if place.got is not None:
+            place.got[:] = b"?" * len(place.got)
+        assert contents(buf) == before + b"z" * left
+        assert place.got is not None or not is_done
+        place.got = None
+
+    assert (await fail_each(lambda: Place(filled()), abandon, look)).failed
+
+
 @pytest.mark.parametrize("at", [200, 450, 800, 1100, 1500, 2000])
 async def test_what_is_joined_is_in_one_of_the_two(at) -> None:
     """`split_off` and `unsplit`, in pieces, between them and in the room."""

@@ -343,6 +343,7 @@ class BytesBuf(Dividing, Shown):
     def _put_over_blocks(self, source: memoryview) -> None:
         """Copy `source` into as many blocks as it needs, if there is room."""
         nbytes = source.nbytes
+        self._refuse_while_busy()
         if nbytes > self._room:
             raise BufferFull(requested=nbytes, available=self._room)
         self._close_window()
@@ -493,13 +494,16 @@ class BytesBuf(Dividing, Shown):
 
     def _end_write(self, filled_nbytes: int, abandoned_blocks: int) -> None:
         """Take back what a vectored write was lent; called by it, once."""
-        if abandoned_blocks:  # somebody else can still write to their room
-            self._seal()
-            kept = self._blocks[:-abandoned_blocks]
-            room = sum(block._stop - block._end for block in kept)
-            self._blocks, self._room = kept, room
-        self._fill(filled_nbytes)
-        self._busy = None
+        self._abandoned = abandoned_blocks
+        if not abandoned_blocks:
+            self._fill(filled_nbytes)
+            self._busy = None
+            return
+        self._room = 0
+        try:
+            self._drop_abandoned()
+        except MemoryError:  # then whoever puts something next does it
+            return
 
     def _picture(self) -> Picture:
         from ._hexdump import hex_picture  # only who looks pays for it

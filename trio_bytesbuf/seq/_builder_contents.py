@@ -57,6 +57,7 @@ class Contents(SoleOwner, BufMut):
     _room: int
     _window: memoryview | None
     _busy: str | None
+    _abandoned: int  # blocks whose room somebody else can still write to; `_room` is 0 meanwhile
     _unseen: bool  # whether there may be pieces that can be written through
     _seam: tuple[object, int] | None
     _front_seam: tuple[object, int] | None
@@ -72,6 +73,7 @@ class Contents(SoleOwner, BufMut):
         self._nbytes = 0
         self._window = self._busy = self._seam = self._front_seam = None
         self._unseen = False
+        self._abandoned = 0
         self._room = room
         self._blocks = blocks
 
@@ -433,8 +435,19 @@ class Contents(SoleOwner, BufMut):
         self._busy = f"{operation} is going on into this builder; wait for it"
 
     def _refuse_while_busy(self) -> None:
-        if self._busy is not None:
+        if self._abandoned:
+            self._drop_abandoned()
+        elif self._busy is not None:
             raise MemoryInUse(self._busy)
+
+    def _drop_abandoned(self) -> None:
+        """Keep what is filled, and no room that somebody else can still write to; not busy then."""
+        self._seal()
+        kept = self._blocks[: -self._abandoned]
+        room = sum(block._stop - block._end for block in kept)
+        self._blocks, self._room = kept, room
+        self._abandoned = 0
+        self._busy = None
 
     def _refuse_while_lent(self) -> None:
         """Raise what `_close_window` would raise for a slice, and close nothing."""
@@ -476,4 +489,5 @@ def check_contents(buf: Contents) -> None:
         alone = getrefcount(buf._pieces[index]) <= REFERENCES_TO_A_LONE_EXPORTER
         assert alone or buf._pieces[index].readonly, "Law 3: an unseen piece is shared"
     assert len(buf._pieces) == len(buf._refs)
-    assert buf._room == sum(block._stop - block._end for block in buf._blocks), "Law 2"
+    room = sum(block._stop - block._end for block in buf._blocks)
+    assert buf._room == (0 if buf._abandoned else room), "Law 2"

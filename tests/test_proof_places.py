@@ -7,9 +7,11 @@ when a place is warm, and machine code where it has a compiler for that.
 
 import ast
 import contextlib
+import gc
 import os
 import subprocess
 import sys
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,20 +19,21 @@ import attrs
 import pytest
 
 import trio_bytesbuf
-from trio_bytesbuf import BufferFull, BytesView
+from trio_bytesbuf import BufferFull, BytesBuf, BytesView
 from trio_bytesbuf.io import _from_trio
 from trio_bytesbuf.mem import (
     BufferMemory,
     SharedPool,
     TrackingPool,
     _arena,
+    _holders,
     _ledger,
     _shared,
     _shelf,
     _tracking,
 )
 from trio_bytesbuf.mem._shelf import Shelf
-from trio_bytesbuf.seq import Block, _proof, _unique
+from trio_bytesbuf.seq import Block, _builder_contents, _exports, _proof, _release, _unique
 
 FILES = sorted(Path(trio_bytesbuf.__file__).parent.rglob("*.py"))
 ROUNDS = 400
@@ -237,6 +240,80 @@ def what_a_stream_of_somebody_else_returns(see):
     return type(stop.value.value.pieces[0].obj) is bytearray
 
 
+@place(_builder_contents, "REFERENCES_TO_A_LONE_EXPORTER")
+def a_piece_that_no_view_has_seen(see):
+    buf = BytesBuf.with_capacity(16)
+    buf.put_slice(b"1234567890")
+    buf.put_view(BytesView(bytes(2000)))
+    held = buf._pieces[0] if see else None
+    try:
+        _builder_contents.check_contents(buf)
+    except AssertionError:
+        return False
+    finally:
+        del held
+    return True
+
+
+@place(_release, "_REFERENCES_WHILE_DYING")
+def a_lease_whose_finalizer_runs(see):
+    believed = []
+
+    def hook():
+        frame = sys._getframe()
+        while frame is not None and frame.f_code is not _release._after_collection.__code__:
+            frame = frame.f_back
+        believed.append(frame is None)
+
+    garbage = [BytesBuf.from_blocks([Block(bytearray(16), on_release=hook)]).chunk_mut()]
+    if see:
+        garbage.append(garbage)
+    del garbage
+    gc.collect()  # of all generations: only so is it certain that the lease is in the garbage, too
+    return believed == [True]
+
+
+if not _exports.COLLECTOR_IS_SAFE:
+
+    @place(_exports)
+    def a_slice_that_went_into_a_pickle(see):
+        (buffer,) = _exports.pickle_buffers_of(BytesView(b"abcd")._pieces, (None,))
+        before = len(_exports._EXPORTED)
+        held = buffer if see else None
+        del buffer
+        _exports.forget_what_exports_nothing()
+        forgotten = len(_exports._EXPORTED) < before
+        del held
+        _exports.forget_what_exports_nothing()
+        return forgotten
+
+
+if _holders._SNAPSHOTS_STAY:
+
+    @place(_holders, "_REFERENCES_TO_A_SNAPSHOT")
+    def a_snapshot_of_local_variables(see):
+        kept = []
+
+        def look():
+            thing = Shelf(16, 1, bytearray)
+            death = weakref.ref(thing)
+            if see:
+                kept.append(locals())
+            _holders._variables_of(sys._getframe())
+            return death
+
+        death = look()
+        return death() is None
+
+
+NOT_ASKED = {
+    *((_exports,) if _exports.COLLECTOR_IS_SAFE else ()),
+    *((_holders,) if not _holders._SNAPSHOTS_STAY else ()),
+    *((_shared,) if sys.platform != "linux" else ()),
+}
+"""What asks for no count where these tests run."""
+
+
 if sys.platform == "linux":
 
     @place(_shared)
@@ -260,7 +337,8 @@ if sys.platform == "linux":
         return idle > 0
 
 
-CHEAP = [name for name in PLACES if "other_processes" not in name]
+DEAR = {a_lease_whose_finalizer_runs.__name__}
+CHEAP = [name for name in PLACES if name not in DEAR and "other_processes" not in name]
 
 
 def check_place(ask: Callable[[bool], bool], rounds: int = ROUNDS) -> None:
@@ -384,6 +462,23 @@ def is_getrefcount(node: ast.expr) -> bool:
 def test_no_count_of_a_local_variable_is_asked_for() -> None:
     """In the whole package, at places that do not exist yet, too."""
     assert {str(path): wrong for path in FILES if (wrong := wrong_askers(path.read_text()))} == {}
+
+
+def test_every_module_that_asks_has_a_place_here() -> None:
+    """And no other has."""
+    asking = {str(path) for path in FILES if "getrefcount" in imported(path.read_text())}
+    modules = {place.module for place in PLACES.values()} | NOT_ASKED
+    assert asking == {module.__file__ for module in modules}
+
+
+def imported(source: str) -> set[str]:
+    """Return the names that a module imports from others."""
+    return {
+        alias.name
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
 
 
 @pytest.mark.parametrize(

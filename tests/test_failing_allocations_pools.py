@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import os
+import pickle
 
 import pytest
 import trio
@@ -11,7 +13,8 @@ import trio.testing
 from allocations import Place, fail_each, is_lack_of_memory, let_go, unheard, where_they_can
 
 from trio_bytesbuf import BytesBuf, BytesView, GlobalPool
-from trio_bytesbuf.mem import BufferMemory, CappedPool, SharedPool, TrackingPool, _ledger
+from trio_bytesbuf.mem import BufferMemory, CappedPool, SharedPool, TrackingPool, _ledger, share
+from trio_bytesbuf.mem._shared_handle import _TICKETS
 from trio_bytesbuf.testing import Allocations, check_laws, fail_at_each_call
 
 pytestmark = where_they_can
@@ -128,6 +131,62 @@ async def with_a_waiter(cap_nbytes: int = CAP_NBYTES):
         nursery.cancel_scope.cancel()
 
 
+def shared() -> Place:
+    pool = SharedPool()
+    view = BytesView.copied_from_slice(b"x" * 100_000, pool)
+    return Place(share(view), pool=pool)
+
+
+def forget_what_is_in_transit() -> None:
+    for ticket in [*_TICKETS._out]:
+        _TICKETS.take(ticket)
+
+
+@pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="SharedPool needs Linux")
+async def test_what_is_handed_over_waits_for_one_who_has_it_or_for_nobody() -> None:
+    """What could not be pickled keeps nothing for the minute in which it could be claimed."""
+
+    def hand_over(place: Place) -> None:
+        place.got = place.it.__reduce__()  # what the pickler does with it, it does not tell
+
+    def look(place: Place, is_done: bool) -> None:
+        assert place.it.open() == b"x" * 100_000
+        assert place.got is not None or not _TICKETS._out
+        forget_what_is_in_transit()
+        place.it = None
+        nothing_is_lent(place.pool)
+
+    assert (await fail_each(shared, hand_over, look)).failed
+
+
+@pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="SharedPool needs Linux")
+async def test_what_could_not_be_opened_can_be_opened_again() -> None:
+    """And the sender is told once it is; by way of the kernel, as in another process."""
+    forget_what_is_in_transit()
+    gc.collect()
+    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+
+    def make() -> Place:
+        place = shared()
+        place.a = pickle.loads(pickle.dumps(place.it))
+        forget_what_is_in_transit()
+        return place
+
+    def take(place: Place) -> None:
+        place.got = place.a.open()
+
+    def look(place: Place, _: bool) -> None:
+        place.got = None
+        assert place.a.open() == b"x" * 100_000
+        place.a = place.it = None
+        nothing_is_lent(place.pool)
+        place.pool = None
+        gc.collect()
+        assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+
+    assert (await fail_each(make, take, look)).failed
+
+
 async def test_who_waits_is_served_though_the_hint_is_lost() -> None:
     """Memory is dropped, and what would have woken the task lacks memory itself."""
 
@@ -166,12 +225,12 @@ async def test_who_could_not_leave_the_line_stands_in_nobodys_way() -> None:
 
 async def test_to_wait_for_memory_that_is_there_lends_it_or_nothing() -> None:
     """`reserve_wait` of a pool and of a share, where nobody has to wait."""
-    for share in (False, True):
+    for of_share in (False, True):
 
         @contextlib.asynccontextmanager
         async def a_pool():
             pool = CappedPool(CAP_NBYTES)
-            yield Place(pool.share(CAP_NBYTES) if share else pool)  # noqa: B023
+            yield Place(pool.share(CAP_NBYTES) if of_share else pool)  # noqa: B023
 
         async def wait(place: Place) -> None:
             place.got = await place.it.reserve_wait(300_000)

@@ -127,7 +127,7 @@ class BadMemory(BytesBufError):
 
 @attrs.define(eq=False, slots=False)
 class HandleExpired(BytesBufError):
-    """What a handle from another process is of is not there any more. Nothing was opened."""
+    """What a handle from another process stands for is not there any more. Nothing was opened."""
 
     why: str
     """What has become of it."""

@@ -72,9 +72,13 @@ class _Tickets:
     def add(self, view: BytesView, seconds: float) -> _Ticket:
         if len(self._out) >= self._look_at:
             self.look()
-        name = NAME + os.urandom(16).hex()
-        fd = os.memfd_create(name, os.MFD_CLOEXEC)
-        ticket = self._out[name] = _Ticket(name, fd, view, time.monotonic() + seconds)
+        ticket = _Ticket(NAME + os.urandom(16).hex(), -1, view, time.monotonic() + seconds)
+        self._out[ticket.name] = ticket  # before there is anything to close
+        try:
+            ticket.fd = os.memfd_create(ticket.name, os.MFD_CLOEXEC)
+        except BaseException:
+            self.take(ticket.name)
+            raise
         return ticket
 
     def take(self, name: str) -> BytesView | None:
@@ -82,8 +86,9 @@ class _Tickets:
         ticket = self._out.pop(name, None)
         if ticket is None:
             return None
-        with contextlib.suppress(OSError):
-            os.close(ticket.fd)
+        if ticket.fd >= 0:
+            with contextlib.suppress(OSError):
+                os.close(ticket.fd)
         return ticket.view
 
     def look(self) -> bool:
@@ -139,18 +144,19 @@ class _Parcel:
         except BaseException:
             segments.clear()  # the traceback would keep them
             raise
-        self.mark()
         pieces, refs = [], []
         for index, offset, nbytes in self.pieces:
             segment = segments[index]
             pieces.append(segment.memory()[offset : offset + nbytes])
             refs.append(segment.ref)
-        return make_view(tuple(pieces), self.nbytes, tuple(refs) or None)
+        view = make_view(tuple(pieces), self.nbytes, tuple(refs) or None)
+        self.mark()  # the last: what fails before can be done again
+        return view
 
     def mark(self) -> None:
         """Tell the sender that it may let go. If that fails, the deadline does it."""
         if _TICKETS.take(self.ticket_name) is None:
-            with contextlib.suppress(HandleExpired, OSError):
+            with contextlib.suppress(HandleExpired, OSError, MemoryError):
                 fd = open_memfd(self.pid, self.ticket_fd, self.ticket_name, os.O_WRONLY)
                 try:
                     os.write(fd, b"\1")
@@ -240,10 +246,16 @@ class SharedHandle:
         """
         view = self.open()
         blocks, pieces = _places_of(view)
-        ticket = _TICKETS.add(view, self._claim_seconds)
         travels = tuple(attrs.astuple(block) for block in blocks)
-        where = (os.getpid(), ticket.fd, ticket.name, travels, pieces)
-        return _arrived, (*where, self._claim_seconds)
+        ticket = _TICKETS.add(view, self._claim_seconds)
+        try:
+            where = (os.getpid(), ticket.fd, ticket.name, travels, pieces)
+            how = _arrived, (*where, self._claim_seconds)
+        except BaseException:
+            _TICKETS.take(ticket.name)
+            raise
+        else:
+            return how
 
     def __repr__(self) -> str:
         if self._view is None:

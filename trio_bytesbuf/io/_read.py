@@ -199,9 +199,9 @@ class Read(Keeping):
                 buf.put_slice(self._gathering().consume_all())
                 self._kept = buf
             await self._gather(buf, wanted, self._fill_room)
-            view = buf.peek(wanted)
-            if len(view._pieces) > 1:
-                view = BytesView(view.contiguous())
+            if not buf._pieces or buf._pieces[0].nbytes >= wanted:
+                return buf.consume(wanted)
+            view = BytesView(buf.peek(wanted).contiguous())
             buf.consume(wanted)  # last: what is in the buffer is not lost for lack of memory
             return view
         finally:
@@ -321,9 +321,11 @@ class Read(Keeping):
         self._is_receiving = True
         try:
             buf = self._gathering()
-            view = await self._read_while(buf, limit, inspect)
+            wanted = await self._wait_inspected(buf, limit, inspect)
+            found = buf.peek(wanted), buf
+            buf.consume(wanted)  # last: what is in the buffer is not lost for lack of memory
             self._kept = None
-            return view, buf
+            return found
         finally:
             self._is_receiving = False
             self._forget_if_empty()
@@ -355,13 +357,14 @@ class Read(Keeping):
                 await self._checkpoint_with(buf)
                 if len(buf) < limit:
                     buf.put_view(self._take_kept(limit - len(buf)))
-            return await self._read_while(buf, limit, inspect)
+            return buf.consume(await self._wait_inspected(buf, limit, inspect))
         finally:
             self._is_receiving = False
 
-    async def _read_while(
+    async def _wait_inspected(
         self, buf: BytesBuf, limit: int, inspect: Callable[[BytesView], ReadInspectDecision]
-    ) -> BytesView:
+    ) -> int:
+        """Receive into `buf` until `inspect` says how many bytes of it are wanted; return that."""
         if buf:
             await self._checkpoint_with(buf)
         while True:
@@ -377,7 +380,7 @@ class Read(Keeping):
                 if decision.nbytes is not None:
                     if decision.nbytes > len(view):
                         raise NotEnoughBytes(requested=decision.nbytes, available=len(view))
-                    return buf.consume(decision.nbytes)
+                    return decision.nbytes
                 del view  # what is received next may be joined with it
             if len(buf) >= limit:
                 raise LimitExceeded(limit=limit, arrived=len(buf))

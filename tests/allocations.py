@@ -94,3 +94,8 @@ async def fail_each(
 
     with unheard():
         return await fail_at_each_call(subject, run, Allocations(), check=check)
+
+
+def what_became(table: FailureTable) -> set[str | None]:
+    """Return what `check` has said of the attempts in which an allocation failed."""
+    return {attempt.became for attempt in table.attempts if attempt.failed}

@@ -20,7 +20,7 @@ where_they_can = [
     pytest.mark.counts_garbage,
     pytest.mark.needs_process,
     pytest.mark.skipif(
-        not Allocations.can_fail(), reason="no set_nomemory here, or coverage watches"
+        not Allocations.can_fail(), reason="no set_nomemory to use here, or watched"
     ),
 ]
 """The marks of such tests."""

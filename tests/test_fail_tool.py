@@ -385,7 +385,7 @@ async def test_hooks_fail_before_or_behind_the_call() -> None:
     assert [each.ended for each in table.attempts] == ["MemoryError", "completed"]
 
 
-@pytest.mark.skipif(not Allocations.can_fail(), reason="no set_nomemory here, or coverage watches")
+@pytest.mark.skipif(not Allocations.can_fail(), reason="no set_nomemory to use here, or watched")
 async def test_allocations_fail_in_every_step() -> None:
     """Each step of the operation, from checkpoint to checkpoint, has its own first allocation."""
 
@@ -405,6 +405,14 @@ async def test_allocations_fail_in_every_step() -> None:
     assert steps == {"0", "1"}
     assert failed == [*sorted(failed[:-1]), ""]
     assert set(table.outcomes) == {"MemoryError"}
+
+
+def test_a_free_threaded_build_is_not_struck(monkeypatch) -> None:
+    """It has the switch, and would crash; so it says no, and why."""
+    monkeypatch.setattr(_allocations, "IS_FREE_THREADED_BUILD", True)
+    assert not Allocations.can_fail()
+    with pytest.raises(RuntimeError, match="no free-threaded build"):
+        Allocations()
 
 
 def test_code_of_a_class_that_is_its_own_attribute_is_held_once() -> None:

@@ -9,6 +9,8 @@ CPython 3.12 and 3.13 take a reference too many from the code of a nested functi
 generator expression when there is no memory for the function itself; later it is gone while
 somebody runs it. So from here all such code is referred to many times.
 
+Free-threaded builds have the switch, and crash by it: their objects must come from one allocator.
+
 What watches the program line by line (coverage, a debugger, a profiler) allocates in each step as
 well, and would be struck in the operation's place; so nothing may.
 """
@@ -35,6 +37,8 @@ with contextlib.suppress(ImportError):  # on a build without CPython's own tests
 
 TAKES_CODE_AWAY: Final = sys.version_info >= (3, 12)
 """Whether nested code loses a reference each time that its function cannot be made."""
+
+IS_FREE_THREADED_BUILD: Final = "t" in getattr(sys, "abiflags", "")
 
 TIMES_HELD: Final = 1000
 """How often that may happen to one. A guess: an attempt is one time at the most."""
@@ -106,8 +110,8 @@ class Allocations(Fault):
     def __init__(self) -> None:
         if not self.can_fail():
             raise RuntimeError(
-                "allocations fail only where Python has _testcapi.set_nomemory, and while nothing "
-                "watches what runs: no coverage, no debugger, no profiler"
+                "allocations fail only where Python has _testcapi.set_nomemory and is no "
+                "free-threaded build, and while nothing watches what runs: no coverage, no debugger"
             )
         self.begin()
 
@@ -117,7 +121,8 @@ class Allocations(Fault):
     @staticmethod
     def can_fail() -> bool:
         """Say whether this build of Python can do so, and nothing watches what runs."""
-        return hasattr(_testcapi, "set_nomemory") and not _is_watched()
+        can_switch = hasattr(_testcapi, "set_nomemory") and not IS_FREE_THREADED_BUILD
+        return can_switch and not _is_watched()
 
     def begin(self) -> None:
         """See `Fault.begin`."""

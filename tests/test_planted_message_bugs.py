@@ -314,8 +314,8 @@ ENCODER_BUGS: dict[str, tuple[object, str, str, str, Check]] = {
     ),
     "a goodbye is said twice": (
         MessageEncoder,
-        "encode_end",
-        "self._go_to(State.ENDED)",
+        "has_said_goodbye",
+        "self._state = _ENDED",
         "pass",
         encoding.test_nothing_comes_behind_the_end,
     ),
@@ -363,8 +363,8 @@ CHANNEL_BUGS: dict[str, tuple[object, str, str, str, Check]] = {
     "a goodbye has to fit": (
         SendsMessages,
         "_put_goodbye",
-        "self._writer._put(BytesView(self._encoder.encode_end()))",
-        "self._writer.write(self._encoder.encode_end())",
+        "self._writer._put(BytesView(self._encoder.goodbye_due()))",
+        "self._writer.write(self._encoder.goodbye_due())",
         run(typed.test_a_goodbye_finds_room_in_a_full_buffer),
     ),
     "each message that is fed has a header": (

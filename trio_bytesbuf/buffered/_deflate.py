@@ -342,8 +342,6 @@ class DeflatedWrite(Write, Generic[SinkT_co]):
     Idea: `GzEncoder` of the Rust crate flate2, whose `finish` gives the sink back.
     """
 
-    _is_spoiled = False
-
     def __init__(
         self,
         sink: SinkT_co,
@@ -356,6 +354,7 @@ class DeflatedWrite(Write, Generic[SinkT_co]):
         level = count_of(level, "level")
         if level > zlib.Z_BEST_COMPRESSION:
             raise ValueError(f"level must be from 0 to 9, not {level}")
+        self._is_spoiled = False  # its own from the start: to get it later may lack memory
         self._zlib = zlib.compressobj(level, zlib.DEFLATED, _window_bits(format))
         self._inner = sink
 

@@ -54,6 +54,7 @@ class State(enum.Enum):
 
 _BEFORE: Final = State.BEFORE
 _MESSAGES: Final = State.MESSAGES
+_ENDED: Final = State.ENDED
 """To look a member up, or to hash one, may take memory."""
 
 TRANSITIONS: Final = {
@@ -202,8 +203,8 @@ class MessageEncoder(Generic[T]):
         Raises:
           ValueError: the end was encoded before.
         """
-        data = self.header_due() + GOODBYE
-        self._go_to(State.ENDED)
+        data = self.goodbye_due()
+        self.has_said_goodbye()
         return data
 
     # For who can only tell later whether it was said
@@ -222,6 +223,14 @@ class MessageEncoder(Generic[T]):
             self._state = _MESSAGES
         elif self._state is not _MESSAGES:
             self._go_to(_MESSAGES)
+
+    def goodbye_due(self) -> bytes:
+        """Do what `encode_end` does, but count nothing as said."""
+        return self.header_due() + GOODBYE
+
+    def has_said_goodbye(self) -> None:
+        """Count the goodbye as said. As `has_said_something`, this takes no memory."""
+        self._state = _ENDED
 
     def message_of(self, value: T) -> bytes | BytesView:
         """Do what `encode` does, but count nothing as said; large payloads are not copied."""

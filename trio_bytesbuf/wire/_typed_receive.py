@@ -41,12 +41,13 @@ class ReceivesMessages(trio.abc.ReceiveChannel[T_co], Generic[T_co]):
 
     _reader: Reading
     _cutter: MessageCutter[T_co]
-    _was_given_back = False
+    _was_given_back: bool
 
     def _receive_from(self, reader: Reading, cutter: MessageCutter[T_co]) -> None:
         """Receive from `reader` from now on; a part of a constructor."""
         self._reader = reader
         self._cutter = cutter
+        self._was_given_back = False
 
     # What is known of the peer
 

@@ -39,12 +39,13 @@ class SendsMessages(trio.abc.SendChannel[T_contra]):
 
     _writer: Writing
     _encoder: MessageEncoder[T_contra]
-    _was_given_back = False
+    _was_given_back: bool
 
     def _send_by(self, writer: Writing, encoder: MessageEncoder[T_contra]) -> None:
         """Send by way of `writer` from now on; a part of a constructor."""
         self._writer = writer
         self._encoder = encoder
+        self._was_given_back = False
 
     # What the peer is told
 
@@ -108,7 +109,8 @@ class SendsMessages(trio.abc.SendChannel[T_contra]):
     def _put_goodbye(self) -> None:
         """Put the closing byte into the buffer, however full that is, if it was not put before."""
         if not self._has_ended():
-            self._writer._put(BytesView(self._encoder.encode_end()))
+            self._writer._put(BytesView(self._encoder.goodbye_due()))
+            self._encoder.has_said_goodbye()
 
     def _has_ended(self) -> bool:
         """Say whether nothing can be put into the buffer any more."""

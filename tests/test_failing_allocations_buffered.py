@@ -11,9 +11,15 @@ from allocations import Place, is_lack_of_memory, let_go, unheard, what_became, 
 from pairs import big_buffers, noise, socketpair
 from small_codecs import Text
 
-from trio_bytesbuf import BufReader, BufWriter, BytesView, UnexpectedEof
-from trio_bytesbuf.buffered import DeflatedWrite, InflatedRead, LengthPrefixed, Netstring
-from trio_bytesbuf.io import _relay
+from trio_bytesbuf import BufReader, BufWriter, BytesBuf, BytesView, CappedPool, UnexpectedEof
+from trio_bytesbuf.buffered import (
+    DeflatedWrite,
+    InflatedRead,
+    LengthPrefixed,
+    Netstring,
+    ReceiveBuffer,
+)
+from trio_bytesbuf.io import _read_kept, _relay
 from trio_bytesbuf.testing import (
     Allocations,
     FakeRead,
@@ -293,6 +299,51 @@ async def test_a_value_is_sent_whole_and_once_or_not_at_all() -> None:
     with unheard():
         table = await fail_at_each_call(subject, send, Allocations(), check=check)
     assert what_became(table) == {"goes on", "broken"}
+
+
+async def test_what_is_copied_out_of_a_share_is_there_once() -> None:
+    """What a read has gathered, and holds all its memory, though it is little."""
+
+    def make() -> Place:
+        share = CappedPool(65_536).share(65_536)
+        buf = BytesBuf()
+        for number in range(16):
+            buf.put_view(BytesView.copied_from_slice(bytes([number]) * 4096, share)[:1500])
+        return Place(buf, pool=share)
+
+    async def make_room(place: Place) -> None:
+        _read_kept._refuse_to_starve(place.it, place.pool)
+
+    async def check(place: Place, attempt) -> str:
+        has_failed = failed_for_lack_of_memory(attempt)
+        check_laws(place.it)
+        assert has_failed or place.pool.statistics().lent_nbytes == 0
+        assert place.it.consume_all() == b"".join(bytes([number]) * 1500 for number in range(16))
+        return ""
+
+    await each(make, make_room, check)
+
+
+async def test_what_is_compacted_is_there_all_the_same() -> None:
+    """The buffer of a reader, copied or not."""
+
+    def make() -> Place:
+        buffer = ReceiveBuffer()
+        for piece in (b"little", b"x" * 5000, b"y" * 9000, b"tail"):
+            buffer.feed(BytesView(bytearray(piece)))
+        buffer.discard(2)
+        return Place(buffer)
+
+    async def compact(place: Place) -> None:
+        place.it.compact()
+
+    async def check(place: Place, attempt) -> str:
+        failed_for_lack_of_memory(attempt)
+        check_laws(place.it)
+        assert place.it.take_all() == b"ttle" + b"x" * 5000 + b"y" * 9000 + b"tail"
+        return ""
+
+    await each(make, compact, check)
 
 
 # Layers

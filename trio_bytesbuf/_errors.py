@@ -77,7 +77,11 @@ class NotAdjacent(BytesBufError, ValueError):
 
 @attrs.define(eq=False, slots=False)
 class BudgetExceeded(BytesBufError, MemoryError):
-    """A memory with a cap has no room now. Nothing was reserved; `reserve_wait` waits for it."""
+    """A memory with a cap has no room now. Nothing was reserved; `reserve_wait` waits for it.
+
+    A read whose bytes hold all that there is says it, too, rather than waiting for ever. They are
+    read by the next read.
+    """
 
     requested: int
     """How many bytes were wanted."""
@@ -85,8 +89,14 @@ class BudgetExceeded(BytesBufError, MemoryError):
     available: int
     """How many there is room for; somebody else may come first."""
 
+    held: int = 0
+    """How many bytes of memory a read holds itself, so that it will never fit; 0: nothing is."""
+
     def __str__(self) -> str:
-        return f"{self.requested} bytes were requested, the budget has {self.available} left"
+        text = f"{self.requested} bytes were requested, the budget has {self.available} left"
+        if self.held:
+            text += f"; what has arrived and is not whole yet holds {self.held} itself"
+        return text
 
 
 @attrs.define(eq=False, slots=False)

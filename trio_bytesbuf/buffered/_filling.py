@@ -10,7 +10,9 @@ Law 1. A byte is in the source, in the buffer, or with the caller: never in two 
 Law 2. The source is asked only when what is in the buffer is not enough, and then for as much as
        it has, up to the capacity. Nothing is read that was announced and has not come.
 Law 3. While the source is waited for, the buffer pins little (`ReceiveBuffer.settle`).
-Law 4. What inherited reads have gathered when they are abandoned goes back to the front of the
+Law 4. Nothing is waited for that only the buffer itself could give back: what it holds of a memory
+       with a cap is copied out if that is twice as much as its bytes, and else `BudgetExceeded`.
+Law 5. What inherited reads have gathered when they are abandoned goes back to the front of the
        buffer before anybody else can read. So there is one order of bytes, whoever reads.
 """
 
@@ -22,6 +24,7 @@ import trio
 from trio.lowlevel import cancel_shielded_checkpoint, checkpoint_if_cancelled
 
 from ..io import Read, from_trio
+from ..io._lease import STARVED_TIMES, capped_of
 from ..io._trio_sides import ReceivesSome
 from ..seq._flat import positive_count_of
 from ._receive_buffer import ReceiveBuffer, check_receive_buffer
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import SupportsIndex
 
+    from ..mem._capped import CappedMemory
     from ..seq import BytesBuf, BytesView, Memory
 
 T = TypeVar("T")
@@ -49,6 +53,7 @@ class Filling(ReceivesSome):
     _inner: Any
     _buffer: ReceiveBuffer
     _read_ahead_nbytes: int
+    _capped: CappedMemory | None
 
     def _read_from(self, source: Read | trio.abc.ReceiveStream, capacity: SupportsIndex) -> None:
         """Read from `source` from now on; the rest of a constructor."""
@@ -60,6 +65,7 @@ class Filling(ReceivesSome):
         self._source = made
         self._inner = source
         self._buffer = ReceiveBuffer()
+        self._capped = capped_of(made)
 
     @property
     def memory(self) -> Memory:
@@ -84,6 +90,8 @@ class Filling(ReceivesSome):
         buffer = self._buffer
         if buffer._stop:  # else there is nothing to be let go of
             buffer.settle()
+            if self._capped is not None:
+                self._refuse_to_starve(self._capped)
         view = await self._receive_from_source(self._read_ahead_nbytes)
         if not view._nbytes:
             return False
@@ -93,6 +101,15 @@ class Filling(ReceivesSome):
             self._source._keep(view)
             raise
         return True
+
+    def _refuse_to_starve(self, capped: CappedMemory) -> None:
+        """Have room for another receive, or raise BudgetExceeded. (Law 4)"""
+        buffer = self._buffer
+        held = capped._starved_by(buffer._held_pieces())
+        if held >= STARVED_TIMES * len(buffer):
+            buffer.compact()
+        elif held:
+            raise capped._starved(held)
 
     async def _until(self, take: Callable[[], T | None]) -> T | None:
         """Return what `take` gives, once it is something; None if the stream ends before.
@@ -155,7 +172,7 @@ class Filling(ReceivesSome):
         self._buffer.clear()
         await self._source.aclose()
 
-    # What inherited reads keep (Law 4)
+    # What inherited reads keep (Law 5)
 
     def _forget_if_empty(self) -> None:
         kept, self._kept = self._kept, None
@@ -185,4 +202,4 @@ class Filling(ReceivesSome):
 def check_filling(reader: Filling) -> None:
     """Raise AssertionError if a law of this file, or of its buffer's, is broken."""
     check_receive_buffer(reader._buffer)
-    assert reader._is_receiving or reader._kept is None, "Law 4: bytes beside the buffer"
+    assert reader._is_receiving or reader._kept is None, "Law 5: bytes beside the buffer"

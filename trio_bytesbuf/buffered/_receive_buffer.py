@@ -99,11 +99,13 @@ class ReceiveBuffer(SoleOwner):
 
     def clear(self) -> None:
         """Forget everything."""
+        rest: deque[tuple[memoryview, BlockRef | None]] = deque()
+        tail = bytearray()
+        # From here on nothing can fail.
         self._window, self._ref, self._text = EMPTY, None, None
         self._at = self._stop = self._rest_nbytes = 0
         self._searched_nbytes = self._unread_pieces = 0
-        self._rest = deque()
-        self._tail = bytearray()
+        self._rest, self._tail = rest, tail
         self._searched_for = self._stuck_for = None
 
     def __len__(self) -> int:
@@ -225,19 +227,25 @@ class ReceiveBuffer(SoleOwner):
                 rest[index] = (memoryview(piece.tobytes()), None)
         self._unread_pieces = 0
 
+    def _held_pieces(self) -> list[memoryview]:
+        """Return what is here, but for small pieces that were joined and the front of the first."""
+        return [self._window, *(piece for piece, _ in self._rest)]
+
     @property
     def memory_nbytes(self) -> int:
         """How many bytes of memory are kept for what is here; blocks count whole, each once."""
-        pieces = [self._window, *(piece for piece, _ in self._rest)]
-        kept = {id(piece.obj): piece.obj for piece in pieces} | {id(self._text): self._text or b""}
+        kept = {id(piece.obj): piece.obj for piece in self._held_pieces()} | {
+            id(self._text): self._text or b""
+        }
         return len(self._tail) + sum(memoryview(one).nbytes for one in kept.values())
 
     def compact(self) -> None:
         """Copy what is here if that keeps less memory; what was searched counts as new."""
         if self.memory_nbytes > len(self):
-            data = self.take_all().to_bytes()
-            self.clear()
-            self.feed(data)
+            data = memoryview(self.peek(len(self)).to_bytes())
+            nbytes = data.nbytes
+            self.clear()  # which does nothing if it lacks memory
+            self._window, self._stop = data, nbytes
 
     # Taking out
 

@@ -9,7 +9,7 @@ Law 2. Closing ends every wait. Who waits here holds nothing, so nothing comes f
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import attrs
 import trio
@@ -21,6 +21,17 @@ if TYPE_CHECKING:
     from ..seq import BlockRef, Memory
 
 
+STARVED_TIMES: Final = 2
+"""What has arrived and holds all memory that there is, is copied out of it if that is so many times
+as much as its bytes are. So an item of half the cap, but for a block, always fits."""
+
+
+def capped_of(memory: Memory) -> CappedMemory | None:
+    """Return the memory with a cap that is behind a memory, or none."""
+    capped = memory._waitable()
+    return capped if isinstance(capped, CappedMemory) else None
+
+
 @attrs.define(eq=False)
 class Leases:
     """Where a socket or a file leases memory from."""
@@ -30,8 +41,7 @@ class Leases:
     _waits: set[trio.CancelScope] = attrs.field(init=False, factory=set)
 
     def __attrs_post_init__(self) -> None:
-        capped = self._memory._waitable()
-        self._capped = capped if isinstance(capped, CappedMemory) else None
+        self._capped = capped_of(self._memory)
 
     @property
     def can_wait(self) -> bool:

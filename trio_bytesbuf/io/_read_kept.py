@@ -11,6 +11,8 @@ Law 4. An interrupt (Ctrl-C) can come at every call of a function. So what gives
        the side or of a builder, is a plain assignment, first thing in a `finally`.
 Law 5. Every async method is a checkpoint on every path that returns. The hooks are; where no hook
        is called there is a checkpoint of its own.
+Law 6. Nothing is waited for that only what was gathered could give back. What it holds of a memory
+       with a cap is copied out if that is twice as much as its bytes, and else `BudgetExceeded`.
 """
 
 from __future__ import annotations
@@ -26,12 +28,29 @@ from .._errors import BadSource, MemoryInUse
 from ..seq import BytesBuf, BytesView
 from ..seq._flat import flat, positive_count_of
 from ._endpoint import Endpoint
+from ._lease import STARVED_TIMES, capped_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import SupportsIndex
 
+    from ..mem._capped import CappedMemory
     from ..seq._flat import Buffer
+
+
+def _refuse_to_starve(buf: BytesBuf, capped: CappedMemory) -> None:
+    """Have room for another receive beside what `buf` holds, or raise BudgetExceeded. (Law 6)"""
+    nbytes = len(buf)
+    held = capped._starved_by([*buf._pieces, *(block._memory for block in buf._blocks)])
+    if held >= STARVED_TIMES * nbytes:
+        buf.put_view(BytesView(buf.peek().to_bytes()))
+        try:
+            buf.consume(nbytes)
+        except MemoryError:  # then what was copied goes again
+            buf.truncate(nbytes)
+            raise
+    elif held:
+        raise capped._starved(held)
 
 
 class Keeping(Endpoint):
@@ -161,6 +180,8 @@ class Keeping(Endpoint):
 
         Sources that can fill memory in place use the capacity of `buf`; see `_descriptor`.
         """
+        if buf and (capped := capped_of(self)) is not None:
+            _refuse_to_starve(buf, capped)
         buf._hand_over("a read")
         try:
             view = await self._receive_view(max_bytes)

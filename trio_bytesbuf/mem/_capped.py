@@ -220,6 +220,33 @@ class CappedMemory(SoleOwner, MemoryShared, Shown):
         loans = await self._ledger.take_wait(self._accounts, self._choices_for(nbytes))
         return self._shown(loans[0])
 
+    def _starved_by(self, pieces: Iterable[memoryview]) -> int:
+        """Return how many bytes these pieces hold here, if that leaves no room for another block.
+
+        Else 0. Who waits for memory that he holds himself would wait for ever.
+
+        Cost: nothing while there is room; else a look at each piece.
+        """
+        most = self._max_nbytes - self._choices[-1][0]
+        if self._account.lent_nbytes <= most:
+            return 0
+        loans = {id(loan): loan for loan in map(self._loan_of, pieces) if loan is not None}
+        held = sum(len(loan.memory or b"") for loan in loans.values())
+        return held if held > most else 0
+
+    def _starved(self, held: int) -> BudgetExceeded:
+        """Return what tells that so much is held by who wants more."""
+        least = self._choices[-1][0]
+        return BudgetExceeded(requested=least, available=self._max_nbytes - held, held=held)
+
+    def _loan_of(self, piece: memoryview) -> Loan | None:
+        """Return the loan that a piece is a part of, if it counts here."""
+        hook = hook_of(piece.obj)
+        if not isinstance(hook, partial) or hook.func != self._ledger.came_home:
+            return None
+        loan: Loan = hook.args[0]
+        return loan if self._account in loan.accounts else None
+
     def statistics(self) -> CappedStatistics:
         """Return how things stand. Cost: a look at every block that is lent."""
         ledger, account = self._ledger, self._account
@@ -286,7 +313,9 @@ class CappedPool(CappedMemory):
         they are not, no connection ever waits for another.
 
         Args:
-          max_nbytes: the most that this share lends at once; at most the pool's.
+          max_nbytes: the most that this share lends at once; at most the pool's. What is read as a
+            whole (a line, a frame, a message) must fit: up to half of this, less 4 KiB, it always
+            does. What holds all of it and is not whole yet raises `BudgetExceeded`.
 
         Raises:
           ValueError: it is below 1, or more than the pool's.

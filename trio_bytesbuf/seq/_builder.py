@@ -7,6 +7,7 @@ of that, is in `_builder_contents`; how they are cut and joined in `_builder_cut
 from __future__ import annotations
 
 import struct
+import weakref
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final, Self, SupportsIndex, cast
@@ -168,7 +169,10 @@ class BytesBuf(Dividing, Shown):
 
         Cost: nothing if there is enough room already; else new memory, or what `try_reclaim` costs.
         """
-        missing = count_of(nbytes, "nbytes") - self._room
+        wanted = count_of(nbytes, "nbytes")
+        if self._loan is not None:
+            self._end_dropped_write()
+        missing = wanted - self._room
         if missing > 0:
             self._refuse_while_busy()
             if self._blocks and self.try_reclaim(self._room + missing):
@@ -489,21 +493,9 @@ class BytesBuf(Dividing, Shown):
             return None
         self._close_window()
         write = BytesBufVectoredWrite(self, reversed(self._blocks), limit)
+        self._loan = weakref.ref(write), len(write.pieces)
         self._busy = "a vectored write is going on in this builder; leave it first"
         return write
-
-    def _end_write(self, filled_nbytes: int, abandoned_blocks: int) -> None:
-        """Take back what a vectored write was lent; called by it, once."""
-        self._abandoned = abandoned_blocks
-        if not abandoned_blocks:
-            self._fill(filled_nbytes)
-            self._busy = None
-            return
-        self._room = 0
-        try:
-            self._drop_abandoned()
-        except MemoryError:  # then whoever puts something next does it
-            return
 
     def _picture(self) -> Picture:
         from ._hexdump import hex_picture  # only who looks pays for it

@@ -21,6 +21,7 @@ Law 5. A call that is refused, or that lacks memory, has changed nothing. So wha
 
 from __future__ import annotations
 
+import weakref
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import repeat
@@ -57,6 +58,7 @@ class Contents(SoleOwner, BufMut):
     _room: int
     _window: memoryview | None
     _busy: str | None
+    _loan: tuple[weakref.ref[object], int] | None  # a vectored write, and how many blocks it has
     _abandoned: int  # blocks whose room somebody else can still write to; `_room` is 0 meanwhile
     _unseen: bool  # whether there may be pieces that can be written through
     _seam: tuple[object, int] | None
@@ -71,7 +73,7 @@ class Contents(SoleOwner, BufMut):
         refs: deque[BlockRef | None] = deque()
         self._pieces, self._refs = pieces, refs
         self._nbytes = 0
-        self._window = self._busy = self._seam = self._front_seam = None
+        self._window = self._busy = self._loan = self._seam = self._front_seam = None
         self._unseen = False
         self._abandoned = 0
         self._room = room
@@ -435,13 +437,33 @@ class Contents(SoleOwner, BufMut):
         self._busy = f"{operation} is going on into this builder; wait for it"
 
     def _refuse_while_busy(self) -> None:
+        self._end_dropped_write()
         if self._abandoned:
             self._drop_abandoned()
         elif self._busy is not None:
             raise MemoryInUse(self._busy)
 
+    def _end_dropped_write(self) -> None:
+        """End a vectored write that was not left, and that nobody has any more."""
+        if self._loan is not None and self._loan[0]() is None:
+            self._end_write(0, self._loan[1])
+
+    def _end_write(self, filled_nbytes: int, abandoned_blocks: int) -> None:
+        """Take back what a vectored write was lent; called by it, once."""
+        self._abandoned = abandoned_blocks
+        if not abandoned_blocks:
+            self._fill(filled_nbytes)
+            self._busy = self._loan = None
+            return
+        self._loan = None
+        try:
+            self._drop_abandoned()
+        except MemoryError:  # then whoever puts something next does it
+            return
+
     def _drop_abandoned(self) -> None:
         """Keep what is filled, and no room that somebody else can still write to; not busy then."""
+        self._room = 0
         self._seal()
         kept = self._blocks[: -self._abandoned]
         room = sum(block._stop - block._end for block in kept)

@@ -56,8 +56,8 @@ class Lender(Protocol):
 class BytesBufVectoredWrite(SoleOwner):
     """The remaining capacity of a builder, lent for writing in several places at once.
 
-    Made by `BytesBuf.begin_vectored_write`; see there. It ends when it is committed or left, or
-    when nobody refers to it any more.
+    Made by `BytesBuf.begin_vectored_write`; see there. It ends when it is committed or left. Of one
+    that was dropped instead, the builder keeps no room that was lent.
     """
 
     _buf: Lender | None
@@ -66,7 +66,7 @@ class BytesBufVectoredWrite(SoleOwner):
     _metas: tuple[object, ...]
 
     def __init__(self, buf: Lender, blocks: Iterable[Block], limit: int) -> None:
-        self._buf = None
+        self._buf = buf
         self._limit = limit
         pieces: list[memoryview] = []
         metas: list[object] = []
@@ -79,11 +79,6 @@ class BytesBufVectoredWrite(SoleOwner):
             limit -= nbytes
         self._pieces = tuple(pieces)
         self._metas = tuple(metas)
-        self._buf = buf  # the last: what lacked memory before has nothing to end
-
-    def __del__(self) -> None:
-        if self._buf is not None:  # dropped and not left: by a `with` that had no memory, say
-            self.__exit__()
 
     @property
     def pieces(self) -> tuple[memoryview, ...]:

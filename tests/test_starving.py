@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 import trio
 import trio.testing
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from pairs import big_buffers, closing, noise, socketpair
 from small_codecs import Text
@@ -21,7 +21,7 @@ from trio_bytesbuf import (
     ReadInspectDecision,
     SocketStream,
 )
-from trio_bytesbuf.buffered import LengthPrefixed
+from trio_bytesbuf.buffered import Delimited, LengthPrefixed
 from trio_bytesbuf.io import GuardedStream, MinRate
 from trio_bytesbuf.testing import check_laws
 from trio_bytesbuf.wire import TypedReceiveChannel, TypedSendChannel
@@ -214,3 +214,97 @@ def test_frames_of_half_a_share_fit() -> None:
             assert count == 20
 
     trio.run(main)
+
+
+async def views(stream: SocketStream, nbytes: int) -> int:
+    count = 0
+    async for view in stream.views():
+        count += len(view)
+    return count
+
+
+async def batches_of_views(stream: SocketStream, nbytes: int) -> int:
+    count = 0
+    async for batch in stream.views().batches():
+        for view in batch:
+            count += len(view)
+    return count
+
+
+async def chunks(stream: SocketStream, nbytes: int) -> int:
+    count = 0
+    async for view in stream.chunks(nbytes):
+        count += len(view)
+    return count
+
+
+async def batches_of_chunks(stream: SocketStream, nbytes: int) -> int:
+    count = 0
+    async for batch in stream.chunks(nbytes).batches():
+        for view in batch:
+            count += len(view)
+    return count
+
+
+async def frames(stream: SocketStream, nbytes: int) -> int:
+    count = 0
+    async for view in BufReader(stream).frames(Delimited(b"\n")):
+        count += len(view) + 1
+    return count
+
+
+async def batches_of_frames(stream: SocketStream, nbytes: int) -> int:
+    count = 0
+    async for batch in BufReader(stream).frames(Delimited(b"\n")).batches():
+        for view in batch:
+            count += len(view) + 1
+    return count
+
+
+LOOPS = [
+    views,
+    batches_of_views,
+    chunks,
+    batches_of_chunks,
+    frames,
+    batches_of_frames,
+]
+
+
+@pytest.mark.parametrize("share_nbytes", [65_536, 262_144])
+@pytest.mark.parametrize("loop", LOOPS, ids=lambda loop: loop.__name__)
+def test_a_loop_that_holds_what_it_got_last_gets_the_next(loop, share_nbytes: int) -> None:
+    """Items of an eighth of the share, however they are cut, and though none is let go of."""
+    nbytes = share_nbytes // 8
+    item = b"x" * (nbytes - 1) + b"\n"
+
+    @given(
+        count=st.integers(5, 30),
+        cuts=st.lists(st.sampled_from([1, 100, 3000, 5000, 17_000, 66_000]), max_size=20),
+    )
+    @settings(
+        max_examples=12,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow],
+        phases=[Phase.generate],  # to make one smaller would wait for each try
+    )
+    def go_on(count: int, cuts: list[int]) -> None:
+        async def main() -> None:
+            theirs, ours = await socketpair(CappedPool(1_048_576).share(share_nbytes))
+
+            async def send() -> None:
+                rest = item * count
+                for cut in cuts:
+                    await theirs.send_all(rest[:cut])
+                    rest = rest[cut:]
+                    await trio.testing.wait_all_tasks_blocked()
+                await sent(theirs, rest)
+
+            with trio.fail_after(PATIENCE):
+                async with closing(theirs, ours), trio.open_nursery() as nursery:
+                    nursery.start_soon(send)
+                    assert await loop(ours, nbytes) == count * nbytes
+
+        trio.run(main)
+
+    go_on()

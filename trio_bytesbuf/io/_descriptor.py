@@ -123,10 +123,12 @@ class DescriptorStream(ReceivesSome, SendsAll, trio.abc.Stream):
         cap = positive_count_of(max_receive_nbytes, "max_receive_nbytes")
         self._receive_size = ReceiveSize.up_to(cap)
         self._leases = Leases(self._memory)
+        self._drain_nbytes = max(DRAIN_NBYTES, cap)
         if self._leases.can_wait:  # whose blocks stay with what was received
+            self._drain_nbytes = min(self._drain_nbytes, self._leases.most_nbytes)
+            cap = min(cap, self._drain_nbytes)
             sizes = [size for size in CAPPED_BLOCK_SIZES if size < cap]
             self._receive_size = ReceiveSize((*sizes, cap), (*sizes, cap)[0])
-        self._drain_nbytes = max(DRAIN_NBYTES, cap)
         self._failure: tuple[object, ...] | None = None  # what either half was told
         self._told_receiving: tuple[object, ...] | None = None
         self._complaint: BadMemory | None = None
@@ -277,7 +279,7 @@ class DescriptorStream(ReceivesSome, SendsAll, trio.abc.Stream):
         the peer is waited for.
         """
         while not await self._is_ended():  # which needs no memory
-            window = await self._leases.wait(min(self._receive_size.nbytes, limit))
+            window = await self._leases.wait_some(min(self._receive_size.nbytes, limit))
             if window is None:
                 raise OSError(errno.EBADF, os.strerror(errno.EBADF))
             asked = min(limit, window.nbytes)
@@ -309,7 +311,9 @@ class DescriptorStream(ReceivesSome, SendsAll, trio.abc.Stream):
             except MemoryError:
                 self._lose_what_arrived()
                 raise
-        window, ref = self._leases.lease(asked)
+        leases = self._leases
+        lease = leases.lease if leases._capped is None else leases.lease_some  # one call each
+        window, ref = lease(asked)
         return self._read_leased(fd, asked, window, ref)
 
     def _read_leased(

@@ -260,6 +260,7 @@ class File(Read, Write):
             await cancel_shielded_checkpoint()
             self._refuse_reading()
         most = READ_NOW_NBYTES if self._can_read_now else READ_IN_THREAD_NBYTES
+        most = min(most, self._leases.most_nbytes)
         leased = await self._leased(most if max_bytes is None else min(max_bytes, most))
         windows = [lease.window for lease in leased]
         try:
@@ -308,7 +309,7 @@ class File(Read, Write):
         left = nbytes
         while left and len(leased) < IOV_MAX:
             try:
-                window, ref = self._leases.lease(left)
+                window, ref = self._leases.lease_some(left)
             except BudgetExceeded:
                 if not leased and not self._leases.can_wait:
                     raise
@@ -316,7 +317,7 @@ class File(Read, Write):
             leased.append(Lease(window[:left], ref, window.nbytes))
             left -= leased[-1].window.nbytes
         if not leased:
-            awaited = await self._leases.wait(nbytes)
+            awaited = await self._leases.wait_some(nbytes)
             self._refuse_if_closed()
             assert awaited is not None
             window = awaited

@@ -9,6 +9,7 @@ Law 2. Closing ends every wait. Who waits here holds nothing, so nothing comes f
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Final
 
 import attrs
@@ -51,6 +52,11 @@ class Leases:
         """
         return self._capped is not None
 
+    @property
+    def most_nbytes(self) -> int:
+        """The most bytes that one receive may take of this memory."""
+        return sys.maxsize if self._capped is None else self._capped._receive_nbytes
+
     def lease(self, nbytes: int) -> tuple[memoryview, BlockRef | None]:
         """Return at least one byte to write to, and what is to be said of its block. (Law 1)"""
         try:
@@ -60,6 +66,12 @@ class Leases:
         except (OSError, TypeError, ValueError, AttributeError) as exc:
             raise BadMemory(repr(self._memory), f"could not give memory: {exc}") from exc
         raise BadMemory(repr(self._memory), "gave no memory that can be written to")
+
+    def lease_some(self, nbytes: int) -> tuple[memoryview, BlockRef | None]:
+        """Do as `lease` does, but leave much of memory with a cap for the next receives."""
+        if self._capped is not None:
+            nbytes = min(nbytes, self._capped._worth_asking_for())
+        return self.lease(nbytes)
 
     async def wait(self, nbytes: int) -> memoryview | None:
         """Stand in line for memory that has a cap; return None if `end_waits` came before.
@@ -75,6 +87,11 @@ class Leases:
             finally:
                 self._waits.discard(scope)
         return window
+
+    async def wait_some(self, nbytes: int) -> memoryview | None:
+        """Do as `wait` does, and take as much as `lease_some`."""
+        assert self._capped is not None
+        return await self.wait(min(nbytes, self._capped._worth_asking_for()))
 
     def end_waits(self) -> None:
         """Have every wait return. (Law 2)"""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, SupportsIndex
+from typing import TYPE_CHECKING, Final, SupportsIndex
 
 import attrs
 from trio.lowlevel import cancel_shielded_checkpoint, checkpoint_if_cancelled
@@ -56,6 +56,12 @@ class CappedStatistics(Shown):
         return capped_picture(title, *attrs.astuple(self))
 
 
+RECEIVES: Final = 4
+"""A receive takes a fourth of the cap at the most, in blocks of a fourth of what is left or less.
+A loop holds what it got last while it asks for more, and a buffer the front of what comes next: the
+next receive has to fit beside both. And what trickles in pins little when there is little left."""
+
+
 def _choices_of_sizes(nbytes: int, limit: int) -> tuple[tuple[int, ...], ...]:
     """Return sizes of blocks for `nbytes` bytes: few large ones, or exactly so many bytes."""
     rounded, exact = _sizes_for(nbytes, limit), _sizes_for(nbytes, nbytes)
@@ -86,7 +92,7 @@ class CappedMemory(SoleOwner, MemoryShared, Shown):
     holds no memory meanwhile. So the system's buffers fill, and the peer is slowed down.
     """
 
-    __slots__ = ("_account", "_accounts", "_choices", "_ledger", "_max_nbytes")
+    __slots__ = ("_account", "_accounts", "_choices", "_ledger", "_max_nbytes", "_receive_nbytes")
 
     def __init__(self, ledger: Ledger, account: Account) -> None:
         self._ledger = ledger
@@ -96,6 +102,7 @@ class CappedMemory(SoleOwner, MemoryShared, Shown):
         # What a receive is lent, the largest first: what there is, but no slivers.
         fit = [size for size in CAPPED_BLOCK_SIZES if size <= account.max_nbytes]
         self._choices = tuple((size,) for size in reversed(fit)) or ((account.max_nbytes,),)
+        self._receive_nbytes = max(account.max_nbytes // RECEIVES, self._choices[-1][0])
 
     @property
     def max_nbytes(self) -> int:
@@ -208,6 +215,11 @@ class CappedMemory(SoleOwner, MemoryShared, Shown):
                 return choices[index:]
         return choices[-1:]
 
+    def _worth_asking_for(self) -> int:
+        """Return how large the next block should be at the most, for one of many receives."""
+        left = self._max_nbytes - self._account.lent_nbytes
+        return max(left // RECEIVES, self._choices[-1][0])
+
     def _lease(self, nbytes: int, /) -> tuple[memoryview, None]:
         """Return memory for one receive: a block of what there is room for, at most `nbytes`."""
         loans = self._ledger.take(self._accounts, self._choices_for(nbytes))
@@ -276,7 +288,8 @@ class CappedPool(CappedMemory):
 
     Args:
       max_nbytes: the most that is lent at once, in bytes of blocks; at least 1. Blocks have 4 KiB,
-        16 KiB, 64 KiB or 256 KiB, so it should be many times that.
+        16 KiB, 64 KiB or 256 KiB, so it should be many times that. A stream takes a fourth of this
+        at the most for one receive.
       max_idle_nbytes: how many bytes are kept for the next lease. What is lent and what is kept
         are not more than `max_nbytes` together.
 
